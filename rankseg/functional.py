@@ -1,0 +1,264 @@
+"""RankSEG as functions: probabilities in, masks or labels out."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankseg import arrays
+from rankseg.arrays import Array
+from rankseg.maps import ProbabilityMap
+from rankseg.objectives import OBJECTIVES
+from rankseg.solvers import assignment, pointwise, rma
+from rankseg.validation import (
+    POLICIES,
+    VOID_INDEX,
+    Settings,
+    check_classes,
+    check_settings,
+    check_values,
+    open_map,
+)
+
+
+def rankseg(
+    probs: Array,
+    metric: str = "dice",
+    smooth: float = 0.0,
+    output_mode: str = "multiclass",
+    solver: str = "RMA",
+    pruning_prob: float | Sequence[float] = 0.5,
+    *,
+    class_axis: int = 1,
+    valid: Array | None = None,
+    **solver_params: Any,
+) -> Array:
+    """Return the segmentation with the best expected Dice or IoU.
+
+    Argmax and a threshold of 0.5 maximise the expected accuracy. Dice and IoU are ratios over
+    the whole image, and their best mask holds the pixels above a threshold that depends on the
+    image; it is found here for each sample and class.
+
+    Parameters
+    ----------
+    probs : array, shape (batch, class, *spatial)
+        Probabilities in [0, 1] (not logits) of a real floating dtype, with one or more spatial
+        axes, of NumPy, PyTorch, CuPy, JAX, Dask or any library that follows the Python array API
+        standard. Values outside [0, 1] by rounding alone count as 0 or 1. Half precisions are
+        computed in float32.
+    metric : {"dice", "iou", "accuracy"}
+        What to maximise, per sample and class. "acc" is short for "accuracy".
+    smooth : float, default 0.0
+        Constant s >= 0 that the metric adds to numerator and denominator.
+    output_mode : {"multiclass", "multilabel"}
+        One label a pixel, or one mask a class.
+    solver : {"RMA", "argmax", "TR"}
+        "RMA" for Dice and IoU. For accuracy "argmax", or in multilabel "TR" (p > 0.5).
+    pruning_prob : float or sequence of float, default 0.5
+        A class whose largest probability in a sample is not above this is left out of that
+        sample. One value, or one for each class. Accuracy ignores it.
+    class_axis : int, default 1
+        Position of the class axis; -1 for channels-last arrays, which are not copied.
+    valid : bool array, shape (batch, *spatial), optional
+        Pixels that take part. The others (padding, bars, outside of the body) get `void_index`
+        in labels and False in masks.
+    **solver_params
+        For RMA: `unassigned_policy` ("max_score" or "void") says what becomes of a pixel that no
+        class selected, the class that gains most or `void_index` (default 255, outside of
+        [0, class)); both multiclass only. `safe_screening` is accepted and has no effect: there
+        is no slower path to screen.
+
+    Returns
+    -------
+    array
+        Labels, int64 of shape (batch, *spatial), or bool masks of the shape of `probs`, of the
+        same library and device. JAX without x64 has int32 labels. A Dask result is lazy.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or `probs` no real floating dtype.
+    ValueError
+        If a value is outside its range, `probs` holds NaN, infinity or values outside [0, 1]
+        (not checked under ``jax.jit``), or the metric, mode and solver do not go together.
+
+    Notes
+    -----
+    The approximate expected Dice of the tau most probable pixels, with S their sum and mu the
+    sum of all (Wang & Dai, NeurIPS 2025), is
+
+    ``2 S / (mu + tau + 1 + s) + s / (mu + tau + s)``,   and of IoU ``(S + s) / (mu - S + tau + s)``
+
+    Examples
+    --------
+    A faint object that argmax misses:
+
+    >>> import numpy as np
+    >>> from rankseg.functional import rankseg
+    >>> p = np.array([0.6, 0.45, 0.45, 0.1])
+    >>> probs = np.stack([1 - p, p])[None]
+    >>> np.argmax(probs, axis=1)
+    array([[1, 0, 0, 0]])
+    >>> rankseg(probs, metric="dice")
+    array([[1, 1, 1, 0]])
+    """
+    settings = check_settings(metric, smooth, output_mode, solver, pruning_prob, solver_params)
+    return predict(probs, settings, class_axis, valid)
+
+
+def predict(
+    probs: Array, settings: Settings, class_axis: int = 1, valid: Array | None = None
+) -> Array:
+    """Return the segmentation for settings that are already checked."""
+    source = open_map(probs, class_axis, valid)
+    check_classes(settings, source.classes, valid is not None)
+    multiclass = settings.output_mode == "multiclass"
+    result = _labels(source, settings) if multiclass else _masks(source, settings)
+    if source.kind == "host":
+        result = arrays.from_numpy(result, like=probs)
+    return result if multiclass else arrays.array_namespace(result).moveaxis(result, 1, class_axis)
+
+
+class Thresholds(NamedTuple):
+    """Masks as one number a row: ``probs > threshold`` is the mask of a sample and class.
+
+    Each is an array of shape (batch, class). An inactive row and an empty best mask have
+    threshold infinity.
+    """
+
+    threshold: Array
+    score: Array
+    active: Array
+
+
+def thresholds(
+    probs: Array,
+    metric: str = "dice",
+    smooth: float = 0.0,
+    pruning_prob: float | Sequence[float] = 0.5,
+    *,
+    class_axis: int = 1,
+    valid: Array | None = None,
+) -> Thresholds:
+    """Return the threshold, the expected score and the activity of each sample and class.
+
+    A threshold is all that a device has to store of RankSEG: ``probs > threshold`` are the
+    multilabel masks of `rankseg`.
+
+    Parameters
+    ----------
+    probs, metric, smooth, pruning_prob, class_axis, valid
+        As in `rankseg`; the metric is "dice" or "iou".
+
+    Returns
+    -------
+    Thresholds
+        `threshold` and `score` (RMA's approximate expected metric of the mask, 0 for inactive
+        rows) in float32, or float64 for float64 probabilities, and bool `active`; all of shape
+        (batch, class), of the library and on the device of `probs`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `rankseg`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg import thresholds
+    >>> probs = np.array([[[0.9, 0.5, 0.45, 0.1], [0.1, 0.3, 0.2, 0.1]]])
+    >>> thresholds(probs).threshold.round(3)
+    array([[0.373,   inf]])
+    """
+    settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
+    source = open_map(probs, class_axis, valid)
+    check_classes(settings, source.classes, valid is not None)
+    solution = _solve(source, settings)
+    parts = (solution.threshold, source.state.where(solution.active, solution.score, 0.0))
+    parts = [*(_as_values(source, part, probs) for part in parts)]
+    active = solution.active
+    return Thresholds(*parts, active if source.kind == "traced" else arrays.from_numpy(active, probs))
+
+
+def _as_values(source: ProbabilityMap, values: Array, like: Array) -> Array:
+    if source.kind == "traced":
+        return source.xp.astype(values, source.dtype)
+    wide = np.float64 if source.dtype == source.xp.float64 else np.float32
+    return arrays.from_numpy(values.astype(wide), like)
+
+
+def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
+    if source.kind == "lazy":
+        check_values(source)
+    objective = OBJECTIVES[settings.metric](settings.smooth)
+    pruning = source.state.asarray(settings.pruning_prob)
+    return rma.solve(source, objective, pruning)
+
+
+def _labels(source: ProbabilityMap, settings: Settings) -> Array:
+    if settings.metric == "accuracy":
+        labels = pointwise.most_probable(source)
+    else:
+        objective = OBJECTIVES[settings.metric](settings.smooth)
+        void = settings.void_index if settings.unassigned_policy == "void" else None
+        labels = assignment.labels(source, _solve(source, settings), objective, void)
+    if source.valid is None:
+        return labels
+    void = source.xp.full_like(labels, settings.void_index)
+    return source.xp.where(source.valid, labels, void)
+
+
+def _masks(source: ProbabilityMap, settings: Settings) -> Array:
+    if settings.solver == "TR":
+        return pointwise.above_half(source)
+    if settings.solver == "argmax":
+        warnings.warn(
+            "solver 'argmax' gives masks that do not overlap; 'TR' decides each class by itself",
+            UserWarning,
+            stacklevel=4,
+        )
+        return pointwise.one_hot(source)
+    return assignment.masks(source, _solve(source, settings).threshold)
+
+
+def rankseg_rma(
+    probs: Array,
+    metric: str = "dice",
+    smooth: float = 0.0,
+    output_mode: str = "multiclass",
+    pruning_prob: float | Sequence[float] = 0.5,
+    unassigned_policy: str = "max_score",
+    void_index: int = 255,
+    safe_screening: bool | str = False,
+) -> Array:
+    """Return `rankseg` with the RMA solver and its parameters spelled out.
+
+    Parameters
+    ----------
+    probs, metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index, safe_screening
+        As in `rankseg`; the metric is "dice" or "iou".
+
+    Returns
+    -------
+    array
+        As of `rankseg`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `rankseg`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg import rankseg_rma
+    >>> rankseg_rma(np.array([[[0.6, 0.45, 0.45, 0.1]]]), output_mode="multilabel")
+    array([[[ True,  True,  True, False]]])
+    """
+    given = {"unassigned_policy": unassigned_policy, "void_index": void_index}
+    defaults = {"unassigned_policy": POLICIES[0], "void_index": VOID_INDEX}
+    params = {name: value for name, value in given.items() if value != defaults[name]}
+    return rankseg(
+        probs, metric, smooth, output_mode, "RMA", pruning_prob, safe_screening=safe_screening, **params
+    )

@@ -1,0 +1,101 @@
+"""Dice and IoU of a mask, as functions of three sums.
+
+For one (sample, class) row of pixel probabilities p and a mask:
+
+- ``size``: the number of pixels in the mask (tau, n);
+- ``overlap``: the sum of p inside the mask (S), its expected intersection with the object;
+- ``mass``: the sum of p over the whole row (mu), the expected size of the object;
+
+and ``smooth`` (s) is the usual constant added to numerator and denominator. Arguments are floats
+or arrays of one library; only operators are used. Both classes offer the same:
+
+- ``score``: the approximate expected metric of a mask;
+- ``threshold``: the probability above which a pixel raises the ratio that this mask has;
+- ``increment``: (a, b, c) such that a further pixel of probability p adds (a p - b) / (1 - c p).
+
+References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.15362 (RMA).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rankseg.arrays import Array
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Divide, with 0/0 = 0."""
+    return numerator / (denominator + (denominator == 0))
+
+
+@dataclass(frozen=True)
+class Dice:
+    """f = 2 S / (mu + tau + 1 + s) + s / (mu + tau + s)."""
+
+    smooth: float = 0.0
+
+    @property
+    def unimodal(self) -> bool:
+        """Whether the fixed point of `threshold` is the best mask: not with a second ratio."""
+        return self.smooth == 0
+
+    def loss(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return 1 - f, without the cancellation that a large `smooth` would cause."""
+        denominator = mass + size + self.smooth
+        missing = mass + size - 2 * overlap + (1 - ratio(self.smooth, denominator))
+        return missing / (denominator + 1)
+
+    def score(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return f."""
+        return 1 - self.loss(size, overlap, mass)
+
+    def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return g / 2 for the single ratio g = (2 S + s) / (mu + tau + 1 + s) <= f."""
+        return (overlap + self.smooth / 2) / (mass + size + 1 + self.smooth)
+
+    def sliver(self, mass: Array) -> Array:
+        """Return delta with g* <= f* <= g* + delta.
+
+        f - g = s / (A (A + 1)) at A = mu + tau + s, which is largest for the empty mask. The best
+        mask holds every pixel with p > (f* + delta) / 2 and none with p < f* / 2, so only pixels
+        with g*/2 <= p <= g*/2 + delta are undecided. Zero when s = 0.
+        """
+        return ratio(self.smooth, mass + self.smooth) / (mass + self.smooth + 1)
+
+    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, Array, Array]:
+        """With D = mu + n + 1 + s: 2 / (D + 1) (p - m / D - s (D + 1) / (2 D (D - 1)))."""
+        full = mass + size + self.smooth + 1
+        slope = 2 / (full + 1)
+        emptiness = ratio(self.smooth, full - 1) * (full + 1) / (2 * full)
+        return slope, slope * (overlap / full + emptiness), 0 * slope
+
+
+@dataclass(frozen=True)
+class IoU:
+    """f = (S + s) / (mu - S + tau + s)."""
+
+    smooth: float = 0.0
+
+    @property
+    def unimodal(self) -> bool:
+        """Whether the fixed point of `threshold` is the best mask: always."""
+        return True
+
+    def score(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return f."""
+        return ratio(overlap + self.smooth, mass - overlap + size + self.smooth)
+
+    def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return f / (1 + f)."""
+        return ratio((overlap + self.smooth) / 2, (mass + size) / 2 + self.smooth)
+
+    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, Array, Array]:
+        """With E = mu - m + n + s and r = (m + s) / E: (p - r (1 - p)) / (E + 1 - p)."""
+        union = mass - overlap + size + self.smooth
+        current = ratio(overlap + self.smooth, union)
+        scale = 1 / (union + 1)
+        return scale * (1 + current), scale * current, scale
+
+
+Objective: TypeAlias = Dice | IoU
+
+OBJECTIVES: dict[str, type[Objective]] = {"dice": Dice, "iou": IoU}

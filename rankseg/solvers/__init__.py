@@ -1,0 +1,1 @@
+"""Solvers: from probabilities to thresholds, and from thresholds to masks or labels."""

@@ -1,0 +1,179 @@
+"""From one threshold a row to masks, and from overlapping masks to one label a pixel.
+
+A pixel that exactly one class selected gets that class. Where several did, the class wins whose
+objective grows most if the pixel joins the pixels that it alone selected; where none did,
+``unassigned_policy`` decides: the active class with the largest growth, or `void_index`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from array_api_compat import device
+
+from rankseg import arrays
+from rankseg.arrays import Array, Namespace, Slab
+from rankseg.maps import ProbabilityMap, Rows
+from rankseg.objectives import Objective
+from rankseg.solvers.rma import Solution
+
+BARRED = 8.0
+"""More than two normalised increments can differ by: takes a class out of the competition."""
+
+
+def masks(source: ProbabilityMap, threshold: Array) -> Array:
+    """Return the masks ``p > threshold``: bool, (batch, class, *spatial)."""
+    if source.kind != "host":
+        return source.read(...) > source.broadcast(threshold)
+    result = np.zeros(source.probs.shape, dtype=bool)
+
+    for group in source.groups(threshold < np.inf):
+        rows = Rows(source, group)
+        for slab, mask in zip(rows.slabs, rows.masks(threshold[group]), strict=True):
+            result[(*group, *slab)] = mask
+    return result
+
+
+def labels(
+    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
+) -> Array:
+    """Return the class of each pixel: int64, (batch, *spatial).
+
+    Pixels that no class selected go to the best increment if `void_index` is None.
+    """
+    work = _labels_in_blocks if source.kind == "host" else _labels_at_once
+    return work(source, solution, objective, void_index)
+
+
+def compete(xp: Namespace, p: Array, mask: Array, heirs: Array, increment: list[Array]) -> Array:
+    """Return the winning class of each pixel, for class axis 1.
+
+    The classes that selected a pixel compete for it; if none did, those in `heirs` do. The
+    increments (a p - b) / (1 - c p) are scaled so that a <= 1.
+    """
+    slope, offset, curve = increment
+    selected = xp.astype(mask, p.dtype)
+    nobody = 1 - xp.max(selected, axis=1, keepdims=True)
+    barred = 1 - selected - nobody * heirs
+    growth = (slope * p - offset) / (1 - curve * p)
+    return xp.argmax(growth - BARRED * barred, axis=1)
+
+
+def _increments(
+    source: ProbabilityMap, solution: Solution, objective: Objective, size: Array, overlap: Array
+) -> list[Array]:
+    # (batch, class) coefficients; a factor common to a sample's classes decides nothing, and
+    # taking it out keeps increments of 1e-300 (smooth = 1e300) apart in float32.
+    slope, offset, curve = objective.increment(size, overlap, solution.mass)
+    largest = source.state.max(slope, axis=1, keepdims=True)
+    return [slope / largest, offset / largest, curve]
+
+
+def _heirs(source: ProbabilityMap, solution: Solution) -> Array:
+    # The classes that may take an unassigned pixel: the active ones, or all where none is.
+    none = ~source.state.any(solution.active, axis=1, keepdims=True)
+    return solution.active | none
+
+
+def _labels_at_once(
+    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
+) -> Array:
+    xp, ndim = source.xp, len(source.spatial)
+    p = source.read(...)
+    mask = p > source.broadcast(solution.threshold)
+    claims = xp.count_nonzero(mask, axis=1, keepdims=True)
+    alone = mask & (claims == 1)
+    size, overlap = arrays.read_values(
+        arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
+    )
+    increment = _increments(source, solution, objective, size, overlap)
+    heirs = source.broadcast(_heirs(source, solution))
+    winner = compete(xp, p, mask, heirs, [source.broadcast(part) for part in increment])
+    if void_index is None:
+        return winner
+    void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
+    return xp.where(claims[:, 0, ...] == 0, void, winner)
+
+
+def _labels_in_blocks(
+    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
+) -> np.ndarray:
+    # The same, slab by slab: the masks settle most pixels, and only the others are computed on.
+    heirs = [np.nonzero(row)[0] for row in _heirs(source, solution)]
+    slabs = [
+        _LabelSlab(source, b, classes, solution.threshold[b, classes], slab)
+        for b, classes in enumerate(heirs)
+        for slab in arrays.slabs(source.spatial, max(2**13, 2**20 // len(classes)))
+    ]
+    size, overlap = solution.size.copy(), solution.overlap.copy()
+    for slab in slabs:
+        slab.survey()
+        size[slab.sample, slab.classes] -= slab.size
+        overlap[slab.sample, slab.classes] -= slab.overlap
+    overlap = np.where(size > 0, np.maximum(overlap, 0), 0)
+    increment = _increments(source, solution, objective, size, overlap)
+    result = np.empty((source.batch, *source.spatial), dtype=np.int64)
+    for slab in slabs:
+        slab.write(result, increment, void_index)
+    return result
+
+
+class _LabelSlab:
+    """One slab of one sample on its way to labels."""
+
+    def __init__(
+        self,
+        source: ProbabilityMap,
+        sample: int,
+        classes: np.ndarray,
+        threshold: np.ndarray,
+        slab: Slab,
+    ) -> None:
+        self.source, self.sample, self.classes, self.slab = source, sample, classes, slab
+        self.threshold = threshold.astype(source.dtype)
+
+    def survey(self) -> None:
+        """Find the pixels that no class or several selected, and sum those of each class."""
+        tally = np.min_scalar_type(self.source.classes)
+        chosen = claims = np.zeros((), tally)
+        for c, threshold in zip(self.classes, self.threshold, strict=True):
+            mask = (self._read(c) > threshold).astype(tally)
+            claims = claims + mask
+            chosen = chosen + mask * tally.type(c)
+        self.chosen, self.claims = chosen, claims
+        self.size = np.zeros(len(self.classes))
+        self.overlap = np.zeros(len(self.classes))
+        for pixels in self._unsettled():
+            p = self._pick(pixels)
+            selected = p > self.threshold[:, None]
+            self.size += np.count_nonzero(selected, axis=1)
+            self.overlap += arrays.total(np, p, 1, selected)
+
+    def write(self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None) -> None:
+        """Write the labels of this slab."""
+        labels = result[(self.sample, *self.slab)]
+        labels[...] = self.chosen
+        flat = labels.reshape(-1)  # a view: slabs are contiguous
+        increment = [
+            part[self.sample, self.classes].astype(self.source.dtype)[None, :, None]
+            for part in increment
+        ]
+        heirs = np.ones((), self.source.dtype)
+        for pixels in self._unsettled():
+            p = self._pick(pixels)[None]
+            winner = compete(np, p, p > self.threshold[:, None], heirs, increment)
+            flat[pixels] = self.classes[winner[0]]
+        if void_index is not None:
+            labels[self.claims == 0] = void_index
+
+    def _unsettled(self) -> Iterator[np.ndarray]:
+        # Indices into the slab, in pieces small enough for a few copies in cache.
+        pixels = np.flatnonzero(self.claims != 1)
+        step = max(1, self.source.block // len(self.classes))
+        for start in range(0, len(pixels), step):
+            yield pixels[start : start + step]
+
+    def _pick(self, pixels: np.ndarray) -> np.ndarray:
+        return np.stack([self._read(c).reshape(-1)[pixels] for c in self.classes])
+
+    def _read(self, c: int) -> np.ndarray:
+        return self.source.read((self.sample, c), self.slab)

@@ -1,0 +1,217 @@
+"""Every rule about arguments, once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+
+from rankseg import arrays
+from rankseg.arrays import Array
+from rankseg.maps import ProbabilityMap
+
+METRICS = {"dice": "dice", "iou": "iou", "acc": "accuracy", "accuracy": "accuracy"}
+MODES = ("multiclass", "multilabel")
+POLICIES = ("max_score", "void")
+SOLVERS = {
+    ("dice", "multiclass"): ("RMA", "exact"),
+    ("dice", "multilabel"): ("RMA", "exact", "BA", "TRNA", "BA+TRNA"),
+    ("iou", "multiclass"): ("RMA", "exact"),
+    ("iou", "multilabel"): ("RMA", "exact"),
+    ("accuracy", "multiclass"): ("argmax",),
+    ("accuracy", "multilabel"): ("TR", "argmax"),
+}
+PLANNED = ("exact", "BA", "TRNA", "BA+TRNA")
+VOID_INDEX = 255
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings of one predictor."""
+
+    metric: str = "dice"
+    smooth: float = 0.0
+    output_mode: str = "multiclass"
+    solver: str = "RMA"
+    pruning_prob: float | tuple[float, ...] = 0.5
+    unassigned_policy: str = "max_score"
+    void_index: int = VOID_INDEX
+
+
+def check_settings(
+    metric: str,
+    smooth: float,
+    output_mode: str,
+    solver: str,
+    pruning_prob: float | Sequence[float],
+    solver_params: dict[str, Any],
+) -> Settings:
+    """Check everything that can be checked without the probabilities."""
+    metric = METRICS[choice("metric", metric, METRICS)]
+    output_mode = choice("output_mode", output_mode, MODES)
+    solver = _check_solver(solver, metric, output_mode)
+    smooth = number("smooth", smooth, 0, float("inf"))
+    pruning_prob = _check_pruning(pruning_prob)
+    params = _check_params(solver, output_mode, solver_params)
+    return Settings(metric, smooth, output_mode, solver, pruning_prob, **params)
+
+
+def choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return a string argument in the spelling of the allowed ones."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, found {value!r}")
+    spellings = {option.lower(): option for option in allowed}
+    if value.strip().lower() not in spellings:
+        listed = ", ".join(repr(option) for option in spellings.values())
+        raise ValueError(f"{name} must be one of {listed}, found {value!r}")
+    return spellings[value.strip().lower()]
+
+
+def number(name: str, value: object, low: float, high: float) -> float:
+    """Return a finite real argument in [low, high]."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, found {value!r}")
+    if not (isfinite(value) and low <= value <= high):
+        bounds = f"in [{low}, {high}]" if isfinite(high) else f"finite and >= {low}"
+        raise ValueError(f"{name} must be {bounds}, found {value!r}")
+    return float(value)
+
+
+def _check_solver(solver: object, metric: str, output_mode: str) -> str:
+    supported = SOLVERS[metric, output_mode]
+    known = dict.fromkeys(name for names in SOLVERS.values() for name in names)
+    solver = choice("solver", solver, known)
+    if solver not in supported:
+        raise ValueError(
+            f"solver {solver!r} is not supported for metric={metric!r} with "
+            f"output_mode={output_mode!r}; supported solvers: {', '.join(supported)}"
+        )
+    if solver in PLANNED:
+        raise NotImplementedError(f"solver {solver!r} is not implemented yet; use 'RMA'")
+    return solver
+
+
+def _check_pruning(value: object) -> float | tuple[float, ...]:
+    if is_array_api_obj(value) and value.ndim == 1:
+        value = np.asarray(arrays.read_values(value)[0]).tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(number(f"pruning_prob[{i}]", p, 0, 1) for i, p in enumerate(value))
+    return number("pruning_prob", value, 0, 1)
+
+
+def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict[str, Any]:
+    allowed = {"RMA": ["safe_screening"]}.get(solver, [])
+    if solver == "RMA" and output_mode == "multiclass":
+        allowed += ["unassigned_policy", "void_index"]
+    unknown = sorted(set(params) - set(allowed))
+    if unknown:
+        raise TypeError(
+            f"solver {solver!r} with output_mode={output_mode!r} does not take "
+            f"{', '.join(unknown)}; it takes {', '.join(allowed) or 'no further parameters'}"
+        )
+    screening = params.get("safe_screening", False)
+    if not isinstance(screening, bool) and not (
+        isinstance(screening, str) and screening.strip().lower() == "auto"
+    ):
+        raise TypeError(f"safe_screening must be a bool or 'auto', found {screening!r}")
+    policy = choice("unassigned_policy", params.get("unassigned_policy", POLICIES[0]), POLICIES)
+    void_index = params.get("void_index", VOID_INDEX)
+    if isinstance(void_index, bool) or not isinstance(void_index, Integral):
+        raise TypeError(f"void_index must be an int, found {void_index!r}")
+    if not -(2**63) <= void_index < 2**63:
+        raise ValueError(f"void_index must fit int64, found {void_index}")
+    if void_index != VOID_INDEX and policy != "void":
+        raise ValueError(f"void_index={void_index} requires unassigned_policy='void'")
+    return {"unassigned_policy": policy, "void_index": int(void_index)}
+
+
+def check_classes(settings: Settings, classes: int, has_valid: bool) -> None:
+    """Check the settings against the number of classes of the probabilities."""
+    if classes == 1 and settings.output_mode == "multiclass":
+        raise ValueError(
+            "probs has one class, which cannot make a multiclass label map: use "
+            "output_mode='multilabel', or pass a background and a foreground class"
+        )
+    if classes == 1 and settings.solver == "argmax":
+        raise ValueError("solver 'argmax' is not supported for one class; supported solvers: TR")
+    if isinstance(settings.pruning_prob, tuple) and len(settings.pruning_prob) != classes:
+        raise ValueError(
+            f"pruning_prob has {len(settings.pruning_prob)} values, but probs has {classes} classes"
+        )
+    writes_void = settings.unassigned_policy == "void" or has_valid
+    multiclass = settings.output_mode == "multiclass"
+    if multiclass and writes_void and 0 <= settings.void_index < classes:
+        raise ValueError(
+            f"void_index must lie outside [0, {classes}), the classes of probs, "
+            f"found {settings.void_index}"
+        )
+
+
+def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> ProbabilityMap:
+    """Check probabilities and return the map to work on, with classes on axis 1.
+
+    Values are checked from the sums that every solver needs: at once, for a lazy array when it
+    is read, and not at all inside a trace, where values outside [0, 1] are clipped.
+    """
+    if not is_array_api_obj(probs):
+        raise TypeError(
+            f"probs must be an array (NumPy, PyTorch, CuPy, JAX, ...), found {type(probs).__name__}"
+        )
+    xp = array_namespace(probs)
+    dtype, shape = probs.dtype, tuple(probs.shape)
+    if not xp.isdtype(dtype, "real floating") or getattr(dtype, "itemsize", 0) > 8:
+        raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
+    if len(shape) < 3:
+        raise ValueError(f"probs must have shape (batch, class, *spatial), found {shape}")
+    axis = check_class_axis(class_axis, len(shape))
+    if 0 in shape[1:]:
+        raise ValueError(f"probs must have at least one class and one pixel, found shape {shape}")
+    probs = xp.moveaxis(probs, axis, 1)
+    if valid is not None:
+        valid = _check_valid(xp, valid, (probs.shape[0], *probs.shape[2:]))
+    source = ProbabilityMap(arrays.to_numpy_view(probs), valid, clip=arrays.kind_of(probs) == "traced")
+    if source.kind in ("host", "device"):
+        tolerance = 5e-7 if dtype in (xp.float32, xp.float64) else 4 * float(xp.finfo(dtype).eps)
+        check_values(source, tolerance)
+    return source
+
+
+def check_class_axis(axis: object, ndim: int | None = None) -> int:
+    """Return the position of the class axis, which is any but the first."""
+    if isinstance(axis, bool) or not isinstance(axis, Integral):
+        raise TypeError(f"class_axis must be an int, found {axis!r}")
+    if ndim is not None and not -ndim < axis < ndim or axis == 0:
+        bounds = "" if ndim is None else f" of [{1 - ndim}, {ndim})"
+        raise ValueError(f"class_axis must be an axis{bounds} other than the batch axis 0, found {axis}")
+    return int(axis)
+
+
+def check_values(source: ProbabilityMap, tolerance: float = 5e-7) -> None:
+    """Refuse values outside [0, 1]; have those clipped that are outside by rounding only."""
+    low, high, mass = source.summary
+    if not np.all(np.isfinite(low + high + mass)):
+        raise ValueError("probs must be finite, found NaN or infinity")
+    lowest, highest = np.min(low, initial=0), np.max(high, initial=0)
+    if lowest < -tolerance or highest > 1 + tolerance:
+        found = lowest if lowest < -tolerance else highest
+        raise ValueError(
+            f"probs must be in [0, 1], found {found:.9g}; logits need a softmax or sigmoid first"
+        )
+    if lowest < 0 or highest > 1:
+        source.clip = True
+        del source.summary
+
+
+def _check_valid(xp: arrays.Namespace, valid: object, shape: tuple[int, ...]) -> Array:
+    if not is_array_api_obj(valid):
+        raise TypeError(f"valid must be a boolean array, found {type(valid).__name__}")
+    if not array_namespace(valid).isdtype(valid.dtype, "bool"):
+        raise TypeError(f"valid must have a boolean dtype, found {valid.dtype}")
+    if tuple(valid.shape) != shape:
+        raise ValueError(
+            f"valid must have shape (batch, *spatial) = {shape}, found {tuple(valid.shape)}"
+        )
+    return arrays.to_numpy_view(xp.asarray(valid))
