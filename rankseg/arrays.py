@@ -111,8 +111,10 @@ def read_values(*arrays: Array) -> tuple[Array, ...]:
 
     On a GPU this is the host's one wait for the pass, on Dask its one read of the data.
     """
+    if isinstance(arrays[0], int | float | np.generic | np.ndarray):
+        return arrays
     kind = kind_of(arrays[0])
-    if kind in ("host", "traced"):
+    if kind == "traced":
         return arrays
     if kind == "lazy":
         arrays = sys.modules["dask"].compute(*arrays)
@@ -172,6 +174,8 @@ def _last_axes(x: Array, ndim: int) -> tuple[int, ...]:
 def slabs(shape: Sequence[int], limit: int) -> Iterator[Slab]:
     """Cut an array of this shape along its first axes into pieces of at most `limit` elements."""
     inner = prod(shape[1:])
+    if shape[0] == 0:
+        return
     if inner > limit and len(shape) > 1:
         for i in range(shape[0]):
             for rest in slabs(shape[1:], limit):

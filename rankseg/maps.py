@@ -1,10 +1,10 @@
 """Probability maps, read block by block: the passes that every solver is made of."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from math import prod
+from math import ceil, prod
 from types import EllipsisType
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -17,6 +17,9 @@ RowIndex: TypeAlias = tuple[int, int] | tuple[np.ndarray, np.ndarray] | Ellipsis
 
 What is said of these rows has shape (), (rows,) or (batch, class).
 """
+
+BANDS = 16
+"""Bands of lines that a block is divided into, to remember where a class is."""
 
 
 class Summary(NamedTuple):
@@ -56,16 +59,10 @@ class ProbabilityMap:
         return self.kind in ("host", "device") and capabilities["data-dependent shapes"]
 
     @cached_property
-    def reads_views(self) -> bool:
-        """Whether reading a block of one row copies nothing."""
-        plain = self.valid is None and not self.clip and self.probs.dtype == self.dtype
-        return plain and self.kind == "host" and self.probs[0, 0].flags.c_contiguous
-
-    @cached_property
     def summary(self) -> Summary:
         """The smallest and largest value and the sum of each row, from one read of the map."""
         groups = self.groups(np.ones((self.batch, self.classes), dtype=bool))
-        parts = [Rows(self, group).summarize() for group in groups]
+        parts = [self.rows(group).summarize() for group in groups]
         return Summary(*self.collect(groups, parts, width=3))
 
     def groups(self, wanted: Array) -> list[RowIndex]:
@@ -78,6 +75,11 @@ class ProbabilityMap:
             return list(zip(samples.tolist(), classes.tolist(), strict=True))
         starts = range(0, len(samples), step)
         return [(samples[i : i + step], classes[i : i + step]) for i in starts]
+
+    def rows(self, index: RowIndex, scale: float = 1.0) -> "Rows":
+        """Return the rows of one group. Counts and sums over them are multiplied by `scale`."""
+        alone = index is not ... and isinstance(index[0], int)
+        return (Row if alone else Rows)(self, index, scale)
 
     def collect(
         self, groups: list[RowIndex], parts: list[tuple[Array, ...]], width: int
@@ -106,14 +108,12 @@ class ProbabilityMap:
         xp = self.xp
         if index is ...:
             x, valid = self.probs, None if self.valid is None else self.valid[:, None, ...]
-        elif isinstance(index[0], int):
-            x, valid = self.probs[(*index, *slab)], None
-            if self.valid is not None:
-                valid = self.valid[(index[0], *slab)]
-            x = np.ascontiguousarray(x)
         else:
-            x = xp.stack([self.probs[(b, c, *slab)] for b, c in zip(*index, strict=True)])
             valid = None if self.valid is None else self.valid[(index[0], *slab)]
+            if isinstance(index[0], int):
+                x = np.ascontiguousarray(self.probs[(*index, *slab)])
+            else:
+                x = xp.stack([self.probs[(b, c, *slab)] for b, c in zip(*index, strict=True)])
         x = arrays.widen(xp, x)
         if valid is not None:
             x = xp.where(valid, x, xp.zeros((), dtype=self.dtype, device=device(x)))
@@ -126,86 +126,132 @@ class ProbabilityMap:
 
     def round(self, values: Array) -> Array:
         """Round to the precision in which the map's values are compared."""
-        if self.kind == "traced":
+        if self.kind == "traced" or self.dtype == self.xp.float64:
             return values
-        return values if self.dtype == self.xp.float64 else np.float32(values).astype(float)
+        return np.float32(values).astype(float)
+
+    @cached_property
+    def _bands(self) -> tuple[list[tuple[Slab, np.ndarray]], np.ndarray]:
+        # The slabs of a row with the first lines of their bands, and the first lines of all
+        # bands. Lines run along the first spatial axis.
+        slabs, edges = [], []
+        for slab in arrays.slabs(self.spatial, self.block):
+            lines = slab[0].stop - slab[0].start
+            starts = np.arange(0, lines, ceil(lines / BANDS))
+            slabs.append((slab, starts))
+            edges.append(slab[0].start + starts)
+        return slabs, np.concatenate([*edges, [self.spatial[0]]])
+
+    @cached_property
+    def _peaks(self) -> np.ndarray:
+        # Largest value of each band of each row, (batch, class, bands); infinity where unknown.
+        return np.full((self.batch, self.classes, len(self._bands[1]) - 1), np.inf)
+
+    def lines_above(self, index: tuple[int, int], threshold: float) -> tuple[int, int]:
+        """Return the first and the last but one line of a row that may have larger values."""
+        edges = self._bands[1]
+        hot = np.flatnonzero(self._peaks[index] > threshold)
+        return (int(edges[hot[0]]), int(edges[hot[-1] + 1])) if len(hot) else (0, 0)
 
 
 class Rows:
-    """Some rows of a map, and the two questions that a solver asks of them."""
+    """Some rows of a map, and what a solver asks of them."""
 
-    def __init__(self, source: ProbabilityMap, index: RowIndex, scale: float = 1.0) -> None:
+    def __init__(self, source: ProbabilityMap, index: RowIndex, scale: float) -> None:
         self.source, self.index, self.scale = source, index, scale
         self.ndim = len(source.spatial)
-        split = self.source.kind == "host" and source.pixels > source.block
-        self.slabs = list(arrays.slabs(source.spatial, source.block)) if split else [()]
-        keep = not split or source.reads_views
-        self._blocks = [source.read(index, slab) for slab in self.slabs] if keep else None
+        self._block = None if isinstance(self, Row) else source.read(index)
 
-    def blocks(self) -> Iterable[Array]:
-        """Read the rows slab by slab."""
-        return self._blocks or (self.source.read(self.index, slab) for slab in self.slabs)
+    def blocks(self, above: Array) -> Iterable[tuple[Slab, Array]]:
+        """Read what may hold values above each row's threshold, slab by slab."""
+        return [((), self._block)]
+
+    def masks(self, threshold: Array) -> Iterator[tuple[Slab, Array]]:
+        """Compare slab by slab: ``p > threshold``, False in slabs left out."""
+        for slab, x in self.blocks(threshold):
+            yield slab, self._compare(x, threshold)
 
     def summarize(self) -> tuple[Array, ...]:
-        """Return smallest value, largest value and sum of each row, in one pass."""
-        xp, ndim = self.source.xp, self.ndim
-        lows, highs, sums = [], [], []
-        for x in self.blocks():
-            axes = tuple(range(x.ndim - ndim, x.ndim))
-            lows.append(xp.min(x, axis=axes))
-            highs.append(xp.max(x, axis=axes))
-            sums.append(arrays.total(xp, x, ndim))
-        if len(sums) == 1:
-            return arrays.read_values(lows[0], highs[0], sums[0])
-        return np.min(lows, axis=0), np.max(highs, axis=0), np.sum(sums, axis=0)
-
-    def masks(self, threshold: Array) -> Iterator[Array]:
-        """Yield the mask ``p > threshold`` of each slab."""
-        for x in self.blocks():
-            yield self._compare(x, threshold)
+        """Return the smallest value, the largest value and the sum of each row."""
+        xp, x = self.source.xp, self._block
+        axes = tuple(range(x.ndim - self.ndim, x.ndim))
+        return arrays.read_values(
+            xp.min(x, axis=axes), xp.max(x, axis=axes), arrays.total(xp, x, self.ndim)
+        )
 
     def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
         """Count the pixels above each row's threshold, and offer to sum them.
 
         On the host the sum costs more than the count; on a lazy array it comes with the count.
         """
-        masks = list(self.masks(threshold))
+        masks = [mask for _, mask in self.masks(threshold)]
         if self.source.kind == "lazy":
-            size, overlap = arrays.read_values(self._count(masks), self._sum(masks))
+            size, overlap = arrays.read_values(self._count(masks), self._sum(masks, threshold))
             return self.scale * size, lambda: self.scale * overlap
         (size,) = arrays.read_values(self._count(masks))
-        return self.scale * size, lambda: self.scale * arrays.read_values(self._sum(masks))[0]
+        return self.scale * size, lambda: (
+            self.scale * arrays.read_values(self._sum(masks, threshold))[0]
+        )
 
     def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
         """Count and sum the pixels above each of several thresholds, read together."""
         results = []
         for threshold in thresholds:
-            masks = list(self.masks(threshold))
-            results += [self._count(masks), self._sum(masks)]
+            masks = [mask for _, mask in self.masks(threshold)]
+            results += [self._count(masks), self._sum(masks, threshold)]
         results = arrays.read_values(*results)
         return list(zip(results[::2], results[1::2], strict=True))
 
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels with low < p <= high: the number of each one's row, and its value."""
         xp = self.source.xp
-        numbers, values = [], []
-        for x in self.blocks():
+        numbers, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
+        for _, x in self.blocks(low):
             inside = self._compare(x, low) & ~self._compare(x, high)
             where = xp.nonzero(xp.reshape(inside, (-1,)))[0]
             found = xp.take(xp.reshape(x, (-1,)), where)
             where, found = arrays.read_values(where, found)
-            numbers.append(where // prod(x.shape[-self.ndim :]))
+            numbers.append(where // prod(x.shape[x.ndim - self.ndim :]))
             values.append(found)
-        return np.concatenate(numbers), np.concatenate(values).astype(float)
+        return np.concatenate(numbers), np.concatenate(values)
+
+    def _compare(self, x: Array, threshold: Array) -> Array:
+        return x > self.source.broadcast(threshold)
 
     def _count(self, masks: list[Array]) -> Array:
         return sum(arrays.count(self.source.xp, mask, self.ndim) for mask in masks)
 
-    def _sum(self, masks: list[Array]) -> Array:
-        pairs = zip(self.blocks(), masks, strict=True)
-        return sum(arrays.total(self.source.xp, x, self.ndim, mask) for x, mask in pairs)
+    def _sum(self, masks: list[Array], threshold: Array) -> Array:
+        pairs = zip(self.blocks(threshold), masks, strict=True)
+        return sum(arrays.total(self.source.xp, x, self.ndim, mask) for (_, x), mask in pairs)
 
-    def _compare(self, x: Array, threshold: Array) -> Array:
-        if x.ndim == self.ndim:  # one row: a Python scalar has the precision of the array
-            return x > float(threshold)
-        return x > self.source.broadcast(threshold)
+
+class Row(Rows):
+    """One row on the host, read in slabs and only where it can matter.
+
+    Its results are scalars: NumPy takes longer over an array of one element.
+    """
+
+    def blocks(self, above: float) -> Iterator[tuple[Slab, np.ndarray]]:
+        """Read the lines between the first and the last that may hold larger values."""
+        source = self.source
+        first, last = source.lines_above(self.index, above)
+        for lines, *rest in arrays.slabs((last - first, *source.spatial[1:]), source.block):
+            slab = (slice(first + lines.start, first + lines.stop), *rest)
+            yield slab, source.read(self.index, slab)
+
+    def summarize(self) -> tuple[float, ...]:
+        """Return the smallest value, the largest value and the sum, and remember the peaks."""
+        source = self.source
+        lows, peaks, mass = [], [], 0.0
+        for slab, starts in source._bands[0]:
+            x = source.read(self.index, slab)
+            lows.append(x.min())
+            peaks.append(np.maximum.reduceat(x.reshape(-1), starts * prod(x.shape[1:])))
+            mass += arrays.total(np, x, self.ndim)
+        peaks = np.concatenate(peaks)
+        source._peaks[self.index] = peaks
+        return np.min(lows), np.max(peaks), mass
+
+    def _compare(self, x: np.ndarray, threshold: float) -> np.ndarray:
+        return x > float(threshold)  # a Python scalar takes the precision of the array

@@ -11,7 +11,7 @@ or arrays of one library; only operators are used. Both classes offer the same:
 
 - ``score``: the approximate expected metric of a mask;
 - ``threshold``: the probability above which a pixel raises the ratio that this mask has;
-- ``increment``: (a, b, c) such that a further pixel of probability p adds (a p - b) / (1 - c p).
+- ``increment``: (a, b) or (a, b, c): one more pixel, of probability p, adds (a p - b) / (1 - c p).
 
 References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.15362 (RMA).
 """
@@ -61,12 +61,12 @@ class Dice:
         """
         return ratio(self.smooth, mass + self.smooth) / (mass + self.smooth + 1)
 
-    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, Array, Array]:
+    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, ...]:
         """With D = mu + n + 1 + s: 2 / (D + 1) (p - m / D - s (D + 1) / (2 D (D - 1)))."""
         full = mass + size + self.smooth + 1
         slope = 2 / (full + 1)
         emptiness = ratio(self.smooth, full - 1) * (full + 1) / (2 * full)
-        return slope, slope * (overlap / full + emptiness), 0 * slope
+        return slope, slope * (overlap / full + emptiness)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class IoU:
         """Return f / (1 + f)."""
         return ratio((overlap + self.smooth) / 2, (mass + size) / 2 + self.smooth)
 
-    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, Array, Array]:
+    def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, ...]:
         """With E = mu - m + n + s and r = (m + s) / E: (p - r (1 - p)) / (E + 1 - p)."""
         union = mass - overlap + size + self.smooth
         current = ratio(overlap + self.smooth, union)

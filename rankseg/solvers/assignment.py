@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from rankseg import arrays
 from rankseg.arrays import Array, Namespace, Slab
-from rankseg.maps import ProbabilityMap, Rows
+from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Objective
 from rankseg.solvers.rma import Solution
 
@@ -27,8 +27,7 @@ def masks(source: ProbabilityMap, threshold: Array) -> Array:
     result = np.zeros(source.probs.shape, dtype=bool)
 
     for group in source.groups(threshold < np.inf):
-        rows = Rows(source, group)
-        for slab, mask in zip(rows.slabs, rows.masks(threshold[group]), strict=True):
+        for slab, mask in source.rows(group).masks(threshold[group]):
             result[(*group, *slab)] = mask
     return result
 
@@ -48,14 +47,15 @@ def compete(xp: Namespace, p: Array, mask: Array, heirs: Array, increment: list[
     """Return the winning class of each pixel, for class axis 1.
 
     The classes that selected a pixel compete for it; if none did, those in `heirs` do. The
-    increments (a p - b) / (1 - c p) are scaled so that a <= 1.
+    increments (a p - b) / (1 - c p), without c if it is zero, are scaled so that a <= 1.
     """
-    slope, offset, curve = increment
-    selected = xp.astype(mask, p.dtype)
-    nobody = 1 - xp.max(selected, axis=1, keepdims=True)
-    barred = 1 - selected - nobody * heirs
-    growth = (slope * p - offset) / (1 - curve * p)
-    return xp.argmax(growth - BARRED * barred, axis=1)
+    slope, offset, *curve = increment
+    growth = slope * p - offset
+    if curve:
+        growth = growth / (1 - curve[0] * p)
+    barred = xp.astype(~mask, p.dtype)
+    nobody = xp.min(barred, axis=1, keepdims=True)
+    return xp.argmax(growth - BARRED * (barred - nobody * heirs), axis=1)
 
 
 def _increments(
@@ -63,9 +63,9 @@ def _increments(
 ) -> list[Array]:
     # (batch, class) coefficients; a factor common to a sample's classes decides nothing, and
     # taking it out keeps increments of 1e-300 (smooth = 1e300) apart in float32.
-    slope, offset, curve = objective.increment(size, overlap, solution.mass)
+    slope, offset, *curve = objective.increment(size, overlap, solution.mass)
     largest = source.state.max(slope, axis=1, keepdims=True)
-    return [slope / largest, offset / largest, curve]
+    return [slope / largest, offset / largest, *curve]
 
 
 def _heirs(source: ProbabilityMap, solution: Solution) -> Array:
@@ -98,7 +98,7 @@ def _labels_in_blocks(
     source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
 ) -> np.ndarray:
     # The same, slab by slab: the masks settle most pixels, and only the others are computed on.
-    heirs = [np.nonzero(row)[0] for row in _heirs(source, solution)]
+    heirs = [np.nonzero(row)[0].tolist() for row in _heirs(source, solution)]
     slabs = [
         _LabelSlab(source, b, classes, solution.threshold[b, classes], slab)
         for b, classes in enumerate(heirs)
@@ -124,7 +124,7 @@ class _LabelSlab:
         self,
         source: ProbabilityMap,
         sample: int,
-        classes: np.ndarray,
+        classes: list[int],
         threshold: np.ndarray,
         slab: Slab,
     ) -> None:
@@ -133,19 +133,26 @@ class _LabelSlab:
 
     def survey(self) -> None:
         """Find the pixels that no class or several selected, and sum those of each class."""
+        lines, *rest = self.slab
+        shape = self.source.probs[(self.sample, 0, *self.slab)].shape
         tally = np.min_scalar_type(self.source.classes)
-        chosen = claims = np.zeros((), tally)
+        self.chosen, self.claims = np.zeros(shape, tally), np.zeros(shape, tally)
         for c, threshold in zip(self.classes, self.threshold, strict=True):
-            mask = (self._read(c) > threshold).astype(tally)
-            claims = claims + mask
-            chosen = chosen + mask * tally.type(c)
-        self.chosen, self.claims = chosen, claims
+            first, last = self.source.lines_above((self.sample, c), threshold)
+            first, last = max(first, lines.start), min(last, lines.stop)
+            if first >= last:
+                continue
+            p = self.source.read((self.sample, c), (slice(first, last), *rest))
+            mask = (p > threshold).astype(tally)
+            where = slice(first - lines.start, last - lines.start)
+            self.claims[where] += mask
+            self.chosen[where] += np.multiply(mask, tally.type(c), out=mask)
+        few = np.count_nonzero(self.claims != 1) <= self.claims.size // 8
+        self.contests = list(self._contests()) if few else None
         self.size = np.zeros(len(self.classes))
         self.overlap = np.zeros(len(self.classes))
-        for pixels in self._unsettled():
-            p = self._pick(pixels)
-            selected = p > self.threshold[:, None]
-            self.size += np.count_nonzero(selected, axis=1)
+        for _, p, selected in self.contests or self._contests():
+            self.size += arrays.count(np, selected, 1)
             self.overlap += arrays.total(np, p, 1, selected)
 
     def write(self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None) -> None:
@@ -158,22 +165,21 @@ class _LabelSlab:
             for part in increment
         ]
         heirs = np.ones((), self.source.dtype)
-        for pixels in self._unsettled():
-            p = self._pick(pixels)[None]
-            winner = compete(np, p, p > self.threshold[:, None], heirs, increment)
-            flat[pixels] = self.classes[winner[0]]
+        for pixels, p, selected in self.contests or self._contests():
+            winner = compete(np, p[None], selected[None], heirs, increment)
+            flat[pixels] = np.take(self.classes, winner[0])
         if void_index is not None:
             labels[self.claims == 0] = void_index
 
-    def _unsettled(self) -> Iterator[np.ndarray]:
-        # Indices into the slab, in pieces small enough for a few copies in cache.
+    def _contests(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        # The pixels that no class or several selected: indices into the slab, probabilities and
+        # masks of (class, pixel), in pieces small enough for a few copies in cache.
         pixels = np.flatnonzero(self.claims != 1)
         step = max(1, self.source.block // len(self.classes))
         for start in range(0, len(pixels), step):
-            yield pixels[start : start + step]
-
-    def _pick(self, pixels: np.ndarray) -> np.ndarray:
-        return np.stack([self._read(c).reshape(-1)[pixels] for c in self.classes])
+            some = pixels[start : start + step]
+            p = np.stack([np.take(self._read(c).reshape(-1), some) for c in self.classes])
+            yield some, p, p > self.threshold[:, None]
 
     def _read(self, c: int) -> np.ndarray:
         return self.source.read((self.sample, c), self.slab)

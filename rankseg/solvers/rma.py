@@ -55,7 +55,7 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
     start = first_guess(source, objective, active)
 
     def solve_rows(group: RowIndex) -> Masks:
-        rows, mass = Rows(source, group), summary.mass[group]
+        rows, mass = source.rows(group), summary.mass[group]
         masks = climb(rows, objective, mass, start[group])
         return masks if objective.unimodal else finish_dice(rows, objective, mass, masks)
 
@@ -83,7 +83,7 @@ def first_guess(source: ProbabilityMap, objective: Objective, active: Array) -> 
     scale = source.pixels / thin.pixels
     groups = thin.groups(active)
     parts = [
-        climb(Rows(thin, group, scale), objective, source.summary.mass[group], fill[group])
+        climb(thin.rows(group, scale), objective, source.summary.mass[group], fill[group])
         for group in groups
     ]
     guess = thin.collect(groups, parts, width=3)[0]
