@@ -125,10 +125,12 @@ class ProbabilityMap:
         return self.xp.reshape(values, (*values.shape, *[1] * len(self.spatial)))
 
     def round(self, values: Array) -> Array:
-        """Round to the precision in which the map's values are compared."""
+        """Round down to the map's dtype, which leaves ``p > value`` as it is."""
         if self.kind == "traced" or self.dtype == self.xp.float64:
             return values
-        return np.float32(values).astype(float)
+        nearest = np.float32(values)
+        excess = (nearest > values) * (nearest - np.nextafter(nearest, np.float32(0)))
+        return (nearest - excess).astype(float)
 
     @cached_property
     def _bands(self) -> tuple[list[tuple[Slab, np.ndarray]], np.ndarray]:

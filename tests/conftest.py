@@ -1,0 +1,128 @@
+"""Backends: every solver test runs over every installed array library."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rankseg import arrays
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library, and how a test calls the library through it."""
+
+    name: str
+    asarray: Callable[[np.ndarray], Any]
+    to_numpy: Callable[[Any], np.ndarray] = np.asarray
+    jit: bool = False
+    static: bool = False  # shapes cannot depend on values
+    float64: bool = True
+
+    def call(self, function: Callable[..., Any], probs: np.ndarray, **arguments: Any) -> Any:
+        """Call with the probabilities, and any `valid`, in this library; NumPy arrays come back."""
+        x = self.asarray(probs)
+        if arguments.get("valid") is not None:
+            arguments["valid"] = self.asarray(arguments["valid"])
+        if self.jit:
+            import jax
+
+            result = jax.jit(lambda x: function(x, **arguments))(x)
+        else:
+            result = function(x, **arguments)
+        if isinstance(result, tuple):
+            return type(result)(*(self.to_numpy(part) for part in result))
+        return self.to_numpy(result)
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def _channels_last(x: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def _strided(x: np.ndarray) -> np.ndarray:
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def _numpy(convert: Callable[[np.ndarray], np.ndarray]) -> Callable[[], Backend]:
+    return lambda: Backend("numpy", convert)
+
+
+def _torch() -> Backend:
+    torch = pytest.importorskip("torch")
+
+    def asarray(x: np.ndarray) -> Any:
+        x = torch.from_numpy(x.copy())
+        return x.requires_grad_() if x.is_floating_point() else x
+
+    return Backend("torch", asarray, lambda x: x.numpy())
+
+
+def _strict() -> Backend:
+    strict = pytest.importorskip("array_api_strict")
+    return Backend("strict", strict.asarray)
+
+
+def _jax(jit: bool = False) -> Backend:
+    jnp = pytest.importorskip("jax.numpy")
+    return Backend("jax", jnp.asarray, jit=jit, static=jit, float64=False)
+
+
+def _dask() -> Backend:
+    da = pytest.importorskip("dask.array")
+
+    def asarray(x: np.ndarray) -> Any:
+        return da.from_array(x, chunks=tuple(max(1, -(-n // 2)) for n in x.shape))
+
+    return Backend("dask", asarray, lambda x: np.asarray(x.compute()), static=True)
+
+
+def _cupy() -> Backend:
+    cupy = pytest.importorskip("cupy")
+    return Backend("cupy", cupy.asarray, cupy.asnumpy)
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "numpy": _numpy(np.asarray),
+    "numpy-readonly": _numpy(_read_only),
+    "numpy-channels-last": _numpy(_channels_last),
+    "numpy-strided": _numpy(_strided),
+    "torch": _torch,
+    "torch-device": _torch,
+    "jax": _jax,
+    "jax-device": _jax,
+    "jax-jit": lambda: _jax(jit=True),
+    "strict": _strict,
+    "strict-static": _strict,
+    "dask": _dask,
+    "cupy": _cupy,
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Every backend in turn.
+
+    "-device" takes arrays in CPU memory the way that arrays on a GPU go; "-static" switches
+    data-dependent shapes and boolean indexing off.
+    """
+    backend = BACKENDS[request.param]()
+    with contextlib.ExitStack() as stack:
+        if request.param.endswith("-device"):
+            monkeypatch.setattr(arrays, "to_numpy_view", lambda x: getattr(x, "detach", lambda: x)())
+        if request.param in ("strict-static", "jax-device"):
+            backend = Backend(backend.name, backend.asarray, backend.to_numpy, False, True, backend.float64)
+        if request.param == "strict-static":
+            import array_api_strict
+
+            flags = {"boolean_indexing": False, "data_dependent_shapes": False}
+            stack.enter_context(array_api_strict.ArrayAPIStrictFlags(**flags))
+        yield backend
