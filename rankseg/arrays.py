@@ -23,6 +23,7 @@ import numpy as np
 from array_api_compat import (
     array_namespace,
     device,
+    is_array_api_obj,
     is_dask_array,
     is_jax_array,
     is_numpy_array,
@@ -39,6 +40,11 @@ BLOCK = 2**18
 
 SHORT = 4096
 """Longest axis that is summed in the precision of the array itself."""
+
+
+def is_array(x: object) -> bool:
+    """Tell whether the Python array API standard, or array-api-compat, covers this object."""
+    return is_array_api_obj(x)
 
 
 def kind_of(x: Array) -> Kind:
@@ -66,8 +72,7 @@ def to_numpy_view(x: Array) -> Array:
             return x
         if x.dtype == torch.bfloat16:
             return x.view(torch.int16).numpy()
-        viewable = (torch.float16, torch.float32, torch.float64, torch.bool)
-        return x.numpy() if x.dtype in viewable else x
+        return x.numpy()
     if is_jax_array(x) and kind_of(x) != "traced":
         on_cpu = all(place.platform == "cpu" for place in x.devices())
         return np.asarray(x) if on_cpu and x.is_fully_addressable else x
@@ -132,7 +137,7 @@ def count(xp: Namespace, mask: Array, ndim: int) -> Array:
     lead = mask.shape[: mask.ndim - ndim]  # NumPy counts whole arrays 8 times faster than axes
     if not lead:
         return np.count_nonzero(mask)
-    rows = mask.reshape(prod(lead), -1)
+    rows = mask.reshape(prod(lead), prod(mask.shape[mask.ndim - ndim :]))
     return np.array([np.count_nonzero(row) for row in rows], dtype=np.int64).reshape(lead)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from rankseg import arrays
 from rankseg.arrays import Array
@@ -117,7 +118,7 @@ def predict(
     result = _labels(source, settings) if multiclass else _masks(source, settings)
     if source.kind == "host":
         result = arrays.from_numpy(result, like=probs)
-    return result if multiclass else arrays.array_namespace(result).moveaxis(result, 1, class_axis)
+    return result if multiclass else array_namespace(result).moveaxis(result, 1, class_axis)
 
 
 class Thresholds(NamedTuple):
@@ -169,23 +170,21 @@ def thresholds(
     >>> from rankseg import thresholds
     >>> probs = np.array([[[0.9, 0.5, 0.45, 0.1], [0.1, 0.3, 0.2, 0.1]]])
     >>> thresholds(probs).threshold.round(3)
-    array([[0.373,   inf]])
+    array([[0.311,   inf]])
     """
     settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
     source = open_map(probs, class_axis, valid)
     check_classes(settings, source.classes, valid is not None)
     solution = _solve(source, settings)
-    parts = (solution.threshold, source.state.where(solution.active, solution.score, 0.0))
-    parts = [*(_as_values(source, part, probs) for part in parts)]
-    active = solution.active
-    return Thresholds(*parts, active if source.kind == "traced" else arrays.from_numpy(active, probs))
-
-
-def _as_values(source: ProbabilityMap, values: Array, like: Array) -> Array:
     if source.kind == "traced":
-        return source.xp.astype(values, source.dtype)
-    wide = np.float64 if source.dtype == source.xp.float64 else np.float32
-    return arrays.from_numpy(values.astype(wide), like)
+        return Thresholds(solution.threshold, solution.score, solution.active)
+    dtype = np.float64 if source.dtype == source.xp.float64 else np.float32
+    parts = (
+        solution.threshold.astype(dtype),
+        solution.score.astype(dtype),
+        solution.active,
+    )
+    return Thresholds(*(arrays.from_numpy(part, like=probs) for part in parts))
 
 
 def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
@@ -258,7 +257,14 @@ def rankseg_rma(
     """
     given = {"unassigned_policy": unassigned_policy, "void_index": void_index}
     defaults = {"unassigned_policy": POLICIES[0], "void_index": VOID_INDEX}
-    params = {name: value for name, value in given.items() if value != defaults[name]}
+    params: dict[str, Any] = {k: value for k, value in given.items() if value != defaults[k]}
     return rankseg(
-        probs, metric, smooth, output_mode, "RMA", pruning_prob, safe_screening=safe_screening, **params
+        probs,
+        metric,
+        smooth,
+        output_mode,
+        "RMA",
+        pruning_prob,
+        safe_screening=safe_screening,
+        **params,
     )

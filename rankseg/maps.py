@@ -1,10 +1,10 @@
 """Probability maps, read block by block: the passes that every solver is made of."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from math import ceil, prod
 from types import EllipsisType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -82,7 +82,7 @@ class ProbabilityMap:
         return (Row if alone else Rows)(self, index, scale)
 
     def collect(
-        self, groups: list[RowIndex], parts: list[tuple[Array, ...]], width: int
+        self, groups: list[RowIndex], parts: Sequence[tuple[Array, ...]], width: int
     ) -> list[Array]:
         """Lay out `width` results a row as arrays of shape (batch, class), the rest zero."""
         if groups == [...]:
@@ -160,9 +160,10 @@ class Rows:
     """Some rows of a map, and what a solver asks of them."""
 
     def __init__(self, source: ProbabilityMap, index: RowIndex, scale: float) -> None:
-        self.source, self.index, self.scale = source, index, scale
+        self.source, self.scale = source, scale
+        self.index: Any = index
         self.ndim = len(source.spatial)
-        self._block = None if isinstance(self, Row) else source.read(index)
+        self._block: Array = None if isinstance(self, Row) else source.read(index)
 
     def blocks(self, above: Array) -> Iterable[tuple[Slab, Array]]:
         """Read what may hold values above each row's threshold, slab by slab."""
@@ -191,17 +192,18 @@ class Rows:
             size, overlap = arrays.read_values(self._count(masks), self._sum(masks, threshold))
             return self.scale * size, lambda: self.scale * overlap
         (size,) = arrays.read_values(self._count(masks))
-        return self.scale * size, lambda: (
-            self.scale * arrays.read_values(self._sum(masks, threshold))[0]
+        return (
+            self.scale * size,
+            lambda: self.scale * arrays.read_values(self._sum(masks, threshold))[0],
         )
 
     def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
         """Count and sum the pixels above each of several thresholds, read together."""
-        results = []
+        parts: list[Array] = []
         for threshold in thresholds:
             masks = [mask for _, mask in self.masks(threshold)]
-            results += [self._count(masks), self._sum(masks, threshold)]
-        results = arrays.read_values(*results)
+            parts += [self._count(masks), self._sum(masks, threshold)]
+        results = arrays.read_values(*parts)
         return list(zip(results[::2], results[1::2], strict=True))
 
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -251,9 +253,8 @@ class Row(Rows):
             lows.append(x.min())
             peaks.append(np.maximum.reduceat(x.reshape(-1), starts * prod(x.shape[1:])))
             mass += arrays.total(np, x, self.ndim)
-        peaks = np.concatenate(peaks)
-        source._peaks[self.index] = peaks
-        return np.min(lows), np.max(peaks), mass
+        source._peaks[self.index] = np.concatenate(peaks)
+        return np.min(lows), np.max(source._peaks[self.index]), mass
 
     def _compare(self, x: np.ndarray, threshold: float) -> np.ndarray:
         return x > float(threshold)  # a Python scalar takes the precision of the array

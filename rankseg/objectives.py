@@ -33,20 +33,21 @@ class Dice:
 
     smooth: float = 0.0
 
-    @property
-    def unimodal(self) -> bool:
-        """Whether the fixed point of `threshold` is the best mask: not with a second ratio."""
-        return self.smooth == 0
-
-    def loss(self, size: Array, overlap: Array, mass: Array) -> Array:
-        """Return 1 - f, without the cancellation that a large `smooth` would cause."""
-        denominator = mass + size + self.smooth
-        missing = mass + size - 2 * overlap + (1 - ratio(self.smooth, denominator))
-        return missing / (denominator + 1)
-
     def score(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f."""
-        return 1 - self.loss(size, overlap, mass)
+        denominator = mass + size + self.smooth
+        return 2 * overlap / (denominator + 1) + ratio(self.smooth, denominator)
+
+    def odds(self, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return f / (1 - f), which orders masks as f does.
+
+        It keeps apart the scores near 1 of a large `smooth` and the scores near 0 of faint rows.
+        """
+        denominator = mass + size + self.smooth
+        missing = mass + size - 2 * overlap + (1 - ratio(self.smooth, denominator))
+        loss = missing / (denominator + 1)
+        certain = loss <= 0
+        return self.score(size, overlap, mass) / (loss * ~certain + 1e-300 * certain)
 
     def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return g / 2 for the single ratio g = (2 S + s) / (mu + tau + 1 + s) <= f."""
@@ -74,11 +75,6 @@ class IoU:
     """f = (S + s) / (mu - S + tau + s)."""
 
     smooth: float = 0.0
-
-    @property
-    def unimodal(self) -> bool:
-        """Whether the fixed point of `threshold` is the best mask: always."""
-        return True
 
     def score(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f."""

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace
 
 from rankseg import arrays
 from rankseg.arrays import Array
@@ -70,14 +70,19 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     return spellings[value.strip().lower()]
 
 
-def number(name: str, value: object, low: float, high: float) -> float:
+def number(name: str, value: Any, low: float, high: float) -> float:
     """Return a finite real argument in [low, high]."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if not is_number:
         raise TypeError(f"{name} must be a real number, found {value!r}")
     if not (isfinite(value) and low <= value <= high):
         bounds = f"in [{low}, {high}]" if isfinite(high) else f"finite and >= {low}"
         raise ValueError(f"{name} must be {bounds}, found {value!r}")
     return float(value)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check_solver(solver: object, metric: str, output_mode: str) -> str:
@@ -94,8 +99,8 @@ def _check_solver(solver: object, metric: str, output_mode: str) -> str:
     return solver
 
 
-def _check_pruning(value: object) -> float | tuple[float, ...]:
-    if is_array_api_obj(value) and value.ndim == 1:
+def _check_pruning(value: Any) -> float | tuple[float, ...]:
+    if arrays.is_array(value) and value.ndim == 1:
         value = np.asarray(arrays.read_values(value)[0]).tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(number(f"pruning_prob[{i}]", p, 0, 1) for i, p in enumerate(value))
@@ -118,8 +123,8 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
     ):
         raise TypeError(f"safe_screening must be a bool or 'auto', found {screening!r}")
     policy = choice("unassigned_policy", params.get("unassigned_policy", POLICIES[0]), POLICIES)
-    void_index = params.get("void_index", VOID_INDEX)
-    if isinstance(void_index, bool) or not isinstance(void_index, Integral):
+    void_index: Any = params.get("void_index", VOID_INDEX)
+    if not _is_int(void_index):
         raise TypeError(f"void_index must be an int, found {void_index!r}")
     if not -(2**63) <= void_index < 2**63:
         raise ValueError(f"void_index must fit int64, found {void_index}")
@@ -156,7 +161,7 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
     Values are checked from the sums that every solver needs: at once, for a lazy array when it
     is read, and not at all inside a trace, where values outside [0, 1] are clipped.
     """
-    if not is_array_api_obj(probs):
+    if not arrays.is_array(probs):
         raise TypeError(
             f"probs must be an array (NumPy, PyTorch, CuPy, JAX, ...), found {type(probs).__name__}"
         )
@@ -172,20 +177,24 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
     probs = xp.moveaxis(probs, axis, 1)
     if valid is not None:
         valid = _check_valid(xp, valid, (probs.shape[0], *probs.shape[2:]))
-    source = ProbabilityMap(arrays.to_numpy_view(probs), valid, clip=arrays.kind_of(probs) == "traced")
+    source = ProbabilityMap(
+        arrays.to_numpy_view(probs), valid, clip=arrays.kind_of(probs) == "traced"
+    )
     if source.kind in ("host", "device"):
         tolerance = 5e-7 if dtype in (xp.float32, xp.float64) else 4 * float(xp.finfo(dtype).eps)
         check_values(source, tolerance)
     return source
 
 
-def check_class_axis(axis: object, ndim: int | None = None) -> int:
+def check_class_axis(axis: Any, ndim: int | None = None) -> int:
     """Return the position of the class axis, which is any but the first."""
-    if isinstance(axis, bool) or not isinstance(axis, Integral):
+    if not _is_int(axis):
         raise TypeError(f"class_axis must be an int, found {axis!r}")
-    if ndim is not None and not -ndim < axis < ndim or axis == 0:
+    if (ndim is not None and not -ndim < axis < ndim) or axis == 0:
         bounds = "" if ndim is None else f" of [{1 - ndim}, {ndim})"
-        raise ValueError(f"class_axis must be an axis{bounds} other than the batch axis 0, found {axis}")
+        raise ValueError(
+            f"class_axis must be an axis{bounds} other than the batch axis 0, found {axis}"
+        )
     return int(axis)
 
 
@@ -205,8 +214,8 @@ def check_values(source: ProbabilityMap, tolerance: float = 5e-7) -> None:
         del source.summary
 
 
-def _check_valid(xp: arrays.Namespace, valid: object, shape: tuple[int, ...]) -> Array:
-    if not is_array_api_obj(valid):
+def _check_valid(xp: arrays.Namespace, valid: Array, shape: tuple[int, ...]) -> Array:
+    if not arrays.is_array(valid):
         raise TypeError(f"valid must be a boolean array, found {type(valid).__name__}")
     if not array_namespace(valid).isdtype(valid.dtype, "bool"):
         raise TypeError(f"valid must have a boolean dtype, found {valid.dtype}")

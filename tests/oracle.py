@@ -25,7 +25,9 @@ def best_score(metric: str, smooth: float, p: np.ndarray) -> float:
     return max(score(metric, smooth, n, sums[n], p.sum()) for n in range(p.size + 1))
 
 
-def increment(metric: str, smooth: float, p: float, size: float, overlap: float, mass: float) -> float:
+def increment(
+    metric: str, smooth: float, p: float, size: float, overlap: float, mass: float
+) -> float:
     """Return what one more pixel of probability p adds to the objective of a class."""
     joined = score(metric, smooth, size + 1, overlap + p, mass)
     return joined - score(metric, smooth, size, overlap, mass)

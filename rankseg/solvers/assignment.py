@@ -6,6 +6,7 @@ objective grows most if the pixel joins the pixels that it alone selected; where
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from array_api_compat import device
@@ -25,10 +26,11 @@ def masks(source: ProbabilityMap, threshold: Array) -> Array:
     if source.kind != "host":
         return source.read(...) > source.broadcast(threshold)
     result = np.zeros(source.probs.shape, dtype=bool)
-
+    index: Any
     for group in source.groups(threshold < np.inf):
+        index = group
         for slab, mask in source.rows(group).masks(threshold[group]):
-            result[(*group, *slab)] = mask
+            result[(*index, *slab)] = mask
     return result
 
 
@@ -155,9 +157,11 @@ class _LabelSlab:
             self.size += arrays.count(np, selected, 1)
             self.overlap += arrays.total(np, p, 1, selected)
 
-    def write(self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None) -> None:
+    def write(
+        self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None
+    ) -> None:
         """Write the labels of this slab."""
-        labels = result[(self.sample, *self.slab)]
+        labels = result[self.sample][self.slab]
         labels[...] = self.chosen
         flat = labels.reshape(-1)  # a view: slabs are contiguous
         increment = [
@@ -181,5 +185,5 @@ class _LabelSlab:
             p = np.stack([np.take(self._read(c).reshape(-1), some) for c in self.classes])
             yield some, p, p > self.threshold[:, None]
 
-    def _read(self, c: int) -> np.ndarray:
+    def _read(self, c: int) -> Array:
         return self.source.read((self.sample, c), self.slab)

@@ -17,7 +17,7 @@ import numpy as np
 
 from rankseg.arrays import Array
 from rankseg.maps import ProbabilityMap, RowIndex, Rows
-from rankseg.objectives import Objective
+from rankseg.objectives import Dice, Objective
 from rankseg.solvers.sliver import Masks, finish_dice
 
 START = 0.4
@@ -57,7 +57,9 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
     def solve_rows(group: RowIndex) -> Masks:
         rows, mass = source.rows(group), summary.mass[group]
         masks = climb(rows, objective, mass, start[group])
-        return masks if objective.unimodal else finish_dice(rows, objective, mass, masks)
+        if isinstance(objective, Dice) and objective.smooth > 0:
+            return finish_dice(rows, objective, mass, masks)
+        return masks
 
     groups = source.groups(active)
     found = source.collect(groups, [solve_rows(group) for group in groups], width=3)
@@ -67,7 +69,7 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
         size=size,
         overlap=overlap,
         mass=summary.mass,
-        score=objective.score(size, overlap, summary.mass),
+        score=where(active, objective.score(size, overlap, summary.mass), 0.0),
         active=active,
     )
 

@@ -63,7 +63,7 @@ def _best_in_row(
     sizes = np.concatenate([[0], [size], size + np.cumsum(counts)])
     overlaps = np.concatenate([[0], [overlap], overlap + np.cumsum(values * counts)])
     next_lower = np.concatenate([values, [low]])
-    best = int(np.argmin(objective.loss(sizes, overlaps, mass)))
+    best = int(np.argmax(objective.odds(sizes, overlaps, mass)))
     return next_lower[max(best - 1, 0)], sizes[best], overlaps[best]
 
 
@@ -72,12 +72,12 @@ def _best_on_grid(
 ) -> Masks:
     where = rows.source.state.where
     best = Masks(high, 0 * mass, 0 * mass)
-    least = objective.loss(*best[1:], mass)
+    most = objective.odds(*best[1:], mass)
     thresholds = [low + (high - low) * (i / (GRID - 1)) for i in reversed(range(GRID))]
     for threshold, (size, overlap) in zip(thresholds, rows.above_each(thresholds), strict=True):
-        loss = objective.loss(size, overlap, mass)
-        better = loss < least
-        least = where(better, loss, least)
+        odds = objective.odds(size, overlap, mass)
+        better = odds > most
+        most = where(better, odds, most)
         candidate = Masks(threshold, size, overlap)
         best = Masks(*(where(better, new, old) for new, old in zip(candidate, best, strict=True)))
     return best

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from oracle import mask_score
+
+from rankseg import thresholds
+from rankseg.metrics import expected_dice, expected_iou
+
+METRICS = {"dice": expected_dice, "iou": expected_iou}
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.5, 10.0])
+@pytest.mark.parametrize("metric", METRICS)
+def test_expected_scores_are_the_objective_on_every_backend(backend, metric, smooth):
+    rng = np.random.default_rng(0)
+    p = rng.random((2, 3, 5, 6), dtype=np.float32)
+    masks = rng.random(p.shape) < 0.4
+    masks[0, 0] = False
+    found = METRICS[metric](backend.asarray(p), backend.asarray(masks), smooth)
+    found = backend.to_numpy(found)
+    for b, c in np.ndindex(2, 3):
+        expected = mask_score(metric, smooth, p[b, c], masks[b, c])
+        assert found[b, c] == pytest.approx(expected, rel=1e-6)
+
+
+def test_labels_stand_for_one_mask_a_class(backend):
+    rng = np.random.default_rng(1)
+    p = rng.random((2, 3, 4, 4), dtype=np.float32)
+    labels = rng.integers(0, 4, (2, 4, 4))  # 3 is no class
+    masks = labels[:, None] == np.arange(3)[:, None, None]
+    by_labels = expected_dice(backend.asarray(p), backend.asarray(labels))
+    by_masks = expected_dice(backend.asarray(p), backend.asarray(masks))
+    assert np.array_equal(backend.to_numpy(by_labels), backend.to_numpy(by_masks))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_score_of_thresholds_is_that_of_its_masks(metric):
+    p = np.random.default_rng(2).random((2, 3, 50))
+    found = thresholds(p, metric)
+    scores = METRICS[metric](p, p > found.threshold[..., None])
+    assert np.allclose(scores, found.score, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        ([[True]], TypeError, "mask must be an array, found list"),
+        (np.zeros((1, 2, 3)), TypeError, "mask must be boolean masks or integer labels, found"),
+        (np.zeros((1, 2, 4), bool), ValueError, r"must have shape \(1, 2, 3\), found \(1, 2, 4\)"),
+        (np.zeros((1, 2, 3), int), ValueError, r"must have shape \(1, 3\), found \(1, 2, 3\)"),
+    ],
+)
+def test_bad_masks_are_refused(mask, error, message):
+    with pytest.raises(error, match=message):
+        expected_dice(np.full((1, 2, 3), 0.5), mask)
+
+
+def test_bad_smooth_is_refused():
+    with pytest.raises(ValueError, match="smooth must be finite and >= 0, found -1"):
+        expected_iou(np.full((1, 2, 3), 0.5), np.zeros((1, 2, 3), bool), smooth=-1)
