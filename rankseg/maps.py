@@ -81,6 +81,15 @@ class ProbabilityMap:
         alone = index is not ... and isinstance(index[0], int)
         return (Row if alone else Rows)(self, index, scale)
 
+    def host_row(self, index: tuple[int, int]) -> "Row":
+        """Return one row in NumPy, copied there if it lies elsewhere."""
+        if self.kind == "host":
+            return Row(self, index, 1.0)
+        b, c = index
+        (probs,) = arrays.read_values(self.probs[b : b + 1, c : c + 1, ...])
+        valid = None if self.valid is None else arrays.read_values(self.valid[b : b + 1, ...])[0]
+        return Row(ProbabilityMap(probs, valid, self.clip), (0, 0), 1.0)
+
     def collect(
         self, groups: list[RowIndex], parts: Sequence[tuple[Array, ...]], width: int
     ) -> list[Array]:

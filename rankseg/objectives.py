@@ -11,6 +11,9 @@ or arrays of one library; only operators are used. Both classes offer the same:
 
 - ``score``: the approximate expected metric of a mask;
 - ``threshold``: the probability above which a pixel raises the ratio that this mask has;
+- ``break_even``: the probability at which a pixel neither raises nor lowers a ratio of that score;
+- ``margin``: not negative if the expected metric of a mask of n >= 1 pixels may reach a score
+  (`solvers.exact` has the proof);
 - ``increment``: (a, b) or (a, b, c): one more pixel, of probability p, adds (a p - b) / (1 - c p).
 
 References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.15362 (RMA).
@@ -53,6 +56,14 @@ class Dice:
         """Return g / 2 for the single ratio g = (2 S + s) / (mu + tau + 1 + s) <= f."""
         return (overlap + self.smooth / 2) / (mass + size + 1 + self.smooth)
 
+    def break_even(self, score: Array) -> Array:
+        """Return score / 2."""
+        return score / 2
+
+    def margin(self, score: Array, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return 2 S + s - score (mu + n + s - 1)."""
+        return 2 * overlap + self.smooth - score * (mass + size + self.smooth - 1)
+
     def sliver(self, mass: Array) -> Array:
         """Return delta with g* <= f* <= g* + delta.
 
@@ -83,6 +94,14 @@ class IoU:
     def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f / (1 + f)."""
         return ratio((overlap + self.smooth) / 2, (mass + size) / 2 + self.smooth)
+
+    def break_even(self, score: Array) -> Array:
+        """Return score / (1 + score)."""
+        return score / (1 + score)
+
+    def margin(self, score: Array, size: Array, overlap: Array, mass: Array) -> Array:
+        """Return S + s - score (mu - S + n + s - 1)."""
+        return overlap + self.smooth - score * (mass - overlap + size + self.smooth - 1)
 
     def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, ...]:
         """With E = mu - m + n + s and r = (m + s) / E: (p - r (1 - p)) / (E + 1 - p)."""

@@ -18,7 +18,8 @@ import numpy as np
 from rankseg.arrays import Array
 from rankseg.maps import ProbabilityMap, RowIndex, Rows
 from rankseg.objectives import Dice, Objective
-from rankseg.solvers.sliver import Masks, finish_dice
+from rankseg.solvers.candidates import Masks
+from rankseg.solvers.sliver import finish_dice
 
 START = 0.4
 """First threshold of a row without a better guess."""

@@ -5,24 +5,15 @@ only the first. `Dice.sliver` bounds how far apart their optima are, so only pix
 probabilities in a narrow interval are undecided, and the objective is evaluated on those.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rankseg.arrays import Array
 from rankseg.maps import Rows
 from rankseg.objectives import Dice
+from rankseg.solvers.candidates import Candidates, Masks
 
 GRID = 8
 """Thresholds tried across the sliver where its pixels cannot be picked out."""
-
-
-class Masks(NamedTuple):
-    """Masks ``p > threshold`` of some rows, with the two sums an objective needs."""
-
-    threshold: Array
-    size: Array
-    overlap: Array
 
 
 def finish_dice(rows: Rows, objective: Dice, mass: Array, masks: Masks) -> Masks:
@@ -55,16 +46,12 @@ def _best_in_row(
     size: float,
     overlap: float,
     mass: float,
-) -> tuple[float, float, float]:
-    # Candidates by size: the empty mask, the decided pixels, then one more distinct value each;
-    # inside a run of equal values the objective is quasi-convex, so its best is at an end.
-    values, counts = np.unique(undecided, return_counts=True)
-    values, counts = values[::-1], counts[::-1]
-    sizes = np.concatenate([[0], [size], size + np.cumsum(counts)])
-    overlaps = np.concatenate([[0], [overlap], overlap + np.cumsum(values * counts)])
-    next_lower = np.concatenate([values, [low]])
-    best = int(np.argmax(objective.odds(sizes, overlaps, mass)))
-    return next_lower[max(best - 1, 0)], sizes[best], overlaps[best]
+) -> Masks:
+    # Inside a run of equal values the objective is quasi-convex: its best is at an end.
+    candidates = Candidates.of(undecided, low, size, overlap)
+    best = int(np.argmax(objective.odds(candidates.sizes, candidates.overlaps, mass)))
+    empty = objective.odds(0.0, 0.0, mass) >= objective.odds(*candidates[best][1:], mass)
+    return Masks(np.inf, 0.0, 0.0) if empty else candidates[best]
 
 
 def _best_on_grid(

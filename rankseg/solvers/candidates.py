@@ -1,0 +1,58 @@
+"""The masks of one row whose thresholds lie in an interval."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rankseg.arrays import Array
+
+
+class Masks(NamedTuple):
+    """Masks ``p > threshold`` of some rows, with the two sums an objective needs."""
+
+    threshold: Array
+    size: Array
+    overlap: Array
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Masks of one row by size: the decided pixels, then one more distinct probability each.
+
+    Mask i holds `values[:i]` of the undecided pixels, each of them `counts` times.
+    """
+
+    values: np.ndarray
+    counts: np.ndarray
+    thresholds: np.ndarray
+    sizes: np.ndarray
+    overlaps: np.ndarray
+
+    @classmethod
+    def of(
+        cls, undecided: np.ndarray, low: float, size: float, overlap: float
+    ) -> "Candidates":
+        """Lay out the masks between `size` pixels of sum `overlap` and all above `low`."""
+        values, counts = np.unique(undecided.astype(np.float64), return_counts=True)
+        values, counts = values[::-1], counts[::-1]
+        return cls(
+            values,
+            counts,
+            thresholds=np.append(values, low),
+            sizes=size + np.append(0, np.cumsum(counts)),
+            overlaps=overlap + np.append(0.0, np.cumsum(values * counts)),
+        )
+
+    def __getitem__(self, i: int) -> Masks:
+        return Masks(self.thresholds[i], self.sizes[i], self.overlaps[i])
+
+    def between(self, first: int, last: int) -> "Candidates":
+        """Return masks `first` to `last`, both included."""
+        return Candidates(
+            self.values[first:last],
+            self.counts[first:last],
+            self.thresholds[first : last + 1],
+            self.sizes[first : last + 1],
+            self.overlaps[first : last + 1],
+        )
