@@ -2,8 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from rankseg import functional
-from rankseg.functional import Thresholds, rankseg_rma, thresholds
+from rankseg import distribution, functional
+from rankseg.distribution import RefinedNormal, RefinedNormalPB
+from rankseg.functional import Thresholds, rankdice_ba, rankseg_rma, thresholds
 from rankseg.predictor import RankSEG
 
 try:
@@ -11,4 +12,15 @@ try:
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-__all__ = ["RankSEG", "Thresholds", "__version__", "functional", "rankseg_rma", "thresholds"]
+__all__ = [
+    "RankSEG",
+    "RefinedNormal",
+    "RefinedNormalPB",
+    "Thresholds",
+    "__version__",
+    "distribution",
+    "functional",
+    "rankdice_ba",
+    "rankseg_rma",
+    "thresholds",
+]

@@ -11,14 +11,16 @@ from rankseg import arrays
 from rankseg.arrays import Array
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import OBJECTIVES
-from rankseg.solvers import assignment, pointwise, rma
+from rankseg.solvers import assignment, exact, normal, pointwise, rma
 from rankseg.validation import (
+    NORMAL_SOLVERS,
     POLICIES,
     VOID_INDEX,
     Settings,
     check_classes,
     check_settings,
     check_values,
+    choice,
     open_map,
 )
 
@@ -54,8 +56,11 @@ def rankseg(
         Constant s >= 0 that the metric adds to numerator and denominator.
     output_mode : {"multiclass", "multilabel"}
         One label a pixel, or one mask a class.
-    solver : {"RMA", "argmax", "TR"}
-        "RMA" for Dice and IoU. For accuracy "argmax", or in multilabel "TR" (p > 0.5).
+    solver : {"RMA", "exact", "BA", "TRNA", "BA+TRNA", "argmax", "TR"}
+        For Dice and IoU "RMA", a fast approximation, or "exact", the best expectation over
+        independent pixels, which takes about five times as long. For multilabel Dice also the
+        normal approximations of RankDice. Of these only RMA can be traced by ``jax.jit``. For
+        accuracy "argmax", or in multilabel "TR" (p > 0.5).
     pruning_prob : float or sequence of float, default 0.5
         A class whose largest probability in a sample is not above this is left out of that
         sample. One value, or one for each class. Accuracy ignores it.
@@ -65,10 +70,11 @@ def rankseg(
         Pixels that take part. The others (padding, bars, outside of the body) get `void_index`
         in labels and False in masks.
     **solver_params
-        For RMA: `unassigned_policy` ("max_score" or "void") says what becomes of a pixel that no
-        class selected, the class that gains most or `void_index` (default 255, outside of
-        [0, class)); both multiclass only. `safe_screening` is accepted and has no effect: there
-        is no slower path to screen.
+        For RMA and exact, multiclass: `unassigned_policy` ("max_score" or "void") says what
+        becomes of a pixel that no class selected, the class that gains most or `void_index`
+        (default 255, outside of [0, class)). For BA, TRNA and BA+TRNA: `eps` in (0, 1), default
+        1e-4, the probability left out of the normal approximation. For RMA `safe_screening` is
+        accepted and has no effect: there is no slower path to screen.
 
     Returns
     -------
@@ -190,9 +196,11 @@ def thresholds(
 def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
     if source.kind == "lazy":
         check_values(source)
-    objective = OBJECTIVES[settings.metric](settings.smooth)
     pruning = source.state.asarray(settings.pruning_prob)
-    return rma.solve(source, objective, pruning)
+    if settings.solver in NORMAL_SOLVERS:
+        return normal.solve(source, settings.smooth, pruning, settings.solver, settings.eps)
+    solver = {"RMA": rma, "exact": exact}[settings.solver]
+    return solver.solve(source, OBJECTIVES[settings.metric](settings.smooth), pruning)
 
 
 def _labels(source: ProbabilityMap, settings: Settings) -> Array:
@@ -268,3 +276,44 @@ def rankseg_rma(
         safe_screening=safe_screening,
         **params,
     )
+
+
+def rankdice_ba(
+    probs: Array,
+    solver: str = "BA",
+    smooth: float = 0.0,
+    eps: float = 1e-4,
+    pruning_prob: float | Sequence[float] = 0.5,
+) -> Array:
+    """Return `rankseg` for multilabel Dice with a normal approximation.
+
+    Parameters
+    ----------
+    probs, smooth, pruning_prob
+        As in `rankseg`.
+    solver : {"BA", "TRNA", "BA+TRNA"}
+        The blind approximation, the truncated refined normal approximation, or the first where
+        1 / sigma < 0.2 and the second elsewhere, with sigma the standard deviation of the number
+        of positives (Dai & Li, JMLR 24(224), 2023).
+    eps : float, default 1e-4
+        The refined normal is cut to its central interval of probability 1 - eps.
+
+    Returns
+    -------
+    array of bool
+        Masks of the shape of `probs`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `rankseg`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg import rankdice_ba
+    >>> rankdice_ba(np.array([[[0.6, 0.45, 0.45, 0.1]]]))
+    array([[[ True,  True,  True, False]]])
+    """
+    choice("solver", solver, NORMAL_SOLVERS)
+    return rankseg(probs, "dice", smooth, "multilabel", solver, pruning_prob, eps=eps)

@@ -19,6 +19,7 @@ reach t = 0, the last one takes the factor t^beta, beta = s - ceil(s), into a Ga
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import factorial
 
 import numpy as np
@@ -48,9 +49,9 @@ def gauss_jacobi(count: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
 def nodes(scale: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes u and weights of int_0^1 t^beta f dt for f that falls like exp(-scale u)."""
     to_zero = scale <= EDGES[-1]
-    edges = np.append(EDGES[EDGES <= scale / 2], scale) / scale if to_zero else EDGES / scale
+    edges = np.append(EDGES[scale / 2 >= EDGES], scale) / scale if to_zero else EDGES / scale
     parts = []
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         if to_zero and i == len(edges) - 2:
             t, weight = gauss_jacobi(NODES, beta)
             parts.append((1 - (1 - low) * t, weight * (1 - low) ** (beta + 1)))
@@ -78,15 +79,16 @@ def orders(scale: float) -> int:
     return count
 
 
-def power_sums(p: np.ndarray, count: int, subsets: list[np.ndarray]) -> np.ndarray:
-    """Return the sums of p, p^2, ..., p^count over each subset: (subset, count)."""
+def power_sums(p: np.ndarray, count: int, subset: np.ndarray) -> np.ndarray:
+    """Return the sums of p, p^2, ..., p^count over all pixels and over a subset: (2, count)."""
     powers = _powers(p, count - count // 2)
-    sums = np.empty((len(subsets), count))
-    for row, subset in zip(sums, subsets, strict=True):
-        inside = powers if subset.all() else _powers(p * subset.astype(p.dtype), count // 2)
-        row[0] = inside[0].sum()
-        row[1:] = [np.dot(inside[k // 2 - 1], powers[k - k // 2 - 1]) for k in range(2, count + 1)]
-    return sums
+    inside = _powers(p * subset, count // 2)
+    sums = [[part[0].sum(), *_products(part, powers, count)] for part in (powers, inside)]
+    return np.array(sums)
+
+
+def _products(low: list[np.ndarray], high: list[np.ndarray], count: int) -> list[float]:
+    return [float(np.dot(low[k // 2 - 1], high[k - k // 2 - 1])) for k in range(2, count + 1)]
 
 
 def _powers(p: np.ndarray, count: int) -> list[np.ndarray]:
@@ -113,4 +115,3 @@ class Pixels:
         """Return sum p / (1 - p u) at each node."""
         direct = (self.large[:, None] / (1 - np.outer(self.large, u))).sum(axis=0)
         return direct + np.polynomial.polynomial.polyval(u, self.moments)
-

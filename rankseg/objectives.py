@@ -49,7 +49,7 @@ class Dice:
         denominator = mass + size + self.smooth
         missing = mass + size - 2 * overlap + (1 - ratio(self.smooth, denominator))
         loss = missing / (denominator + 1)
-        certain = loss <= 0
+        certain = loss < 1e-300
         return self.score(size, overlap, mass) / (loss * ~certain + 1e-300 * certain)
 
     def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:

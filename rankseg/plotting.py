@@ -22,7 +22,8 @@ _FIRST_COLOURS = (
     (0, 114, 178),
 )
 _GOLDEN_ANGLE = 0.381966
-_AGREED = (235, 235, 235)
+_AGREED = np.array((235, 235, 235), np.uint8)
+_BLANK = np.array((255, 255, 255), np.uint8)
 _MOST_LEGEND_ENTRIES = 24
 
 
@@ -68,7 +69,12 @@ def add_legend(figure: "Figure", entries: Sequence[tuple[str, np.ndarray]], colu
     from matplotlib.patches import Patch
 
     patches = [
-        Patch(facecolor=np.asarray(colour) / 255, edgecolor="0.4", linewidth=0.5, label=name)
+        Patch(
+            facecolor=tuple((np.asarray(colour) / 255).tolist()),
+            edgecolor="0.4",
+            linewidth=0.5,
+            label=name,
+        )
         for name, colour in entries
     ]
     figure.legend(
@@ -103,7 +109,7 @@ def comparison_figure(
     """
     colours = class_colours(num_classes)
     changed = argmax != rankseg
-    difference = np.where(changed[..., None], colours[rankseg], np.uint8(_AGREED))
+    difference = np.where(changed[..., None], colours[rankseg], _AGREED)
     panels = [
         ("argmax", colours[argmax]),
         ("RankSEG", colours[rankseg]),
@@ -125,8 +131,8 @@ def comparison_figure(
     seen = np.union1d(argmax, rankseg)
     entries = [(f"class {c}", colours[c]) for c in seen[:_MOST_LEGEND_ENTRIES]]
     if len(seen) > _MOST_LEGEND_ENTRIES:
-        entries.append((f"and {len(seen) - _MOST_LEGEND_ENTRIES} more", np.uint8((255,) * 3)))
-    add_legend(figure, [*entries, ("no difference", np.uint8(_AGREED))], columns=10)
+        entries.append((f"and {len(seen) - _MOST_LEGEND_ENTRIES} more", _BLANK))
+    add_legend(figure, [*entries, ("no difference", _AGREED)], columns=10)
     return figure
 
 

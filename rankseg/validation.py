@@ -24,7 +24,7 @@ SOLVERS = {
     ("accuracy", "multiclass"): ("argmax",),
     ("accuracy", "multilabel"): ("TR", "argmax"),
 }
-PLANNED = ("exact", "BA", "TRNA", "BA+TRNA")
+NORMAL_SOLVERS = ("BA", "TRNA", "BA+TRNA")
 VOID_INDEX = 255
 
 
@@ -39,6 +39,7 @@ class Settings:
     pruning_prob: float | tuple[float, ...] = 0.5
     unassigned_policy: str = "max_score"
     void_index: int = VOID_INDEX
+    eps: float = 1e-4
 
 
 def check_settings(
@@ -94,8 +95,6 @@ def _check_solver(solver: object, metric: str, output_mode: str) -> str:
             f"solver {solver!r} is not supported for metric={metric!r} with "
             f"output_mode={output_mode!r}; supported solvers: {', '.join(supported)}"
         )
-    if solver in PLANNED:
-        raise NotImplementedError(f"solver {solver!r} is not implemented yet; use 'RMA'")
     return solver
 
 
@@ -108,9 +107,11 @@ def _check_pruning(value: Any) -> float | tuple[float, ...]:
 
 
 def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict[str, Any]:
-    allowed = {"RMA": ["safe_screening"]}.get(solver, [])
-    if solver == "RMA" and output_mode == "multiclass":
+    allowed = ["safe_screening"] if solver == "RMA" else []
+    if solver in ("RMA", "exact") and output_mode == "multiclass":
         allowed += ["unassigned_policy", "void_index"]
+    if solver in NORMAL_SOLVERS:
+        allowed = ["eps"]
     unknown = sorted(set(params) - set(allowed))
     if unknown:
         raise TypeError(
@@ -130,7 +131,10 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
         raise ValueError(f"void_index must fit int64, found {void_index}")
     if void_index != VOID_INDEX and policy != "void":
         raise ValueError(f"void_index={void_index} requires unassigned_policy='void'")
-    return {"unassigned_policy": policy, "void_index": int(void_index)}
+    eps = number("eps", params.get("eps", Settings.eps), 0, 1)
+    if eps in (0, 1):
+        raise ValueError(f"eps must be in (0, 1), found {params['eps']!r}")
+    return {"unassigned_policy": policy, "void_index": int(void_index), "eps": eps}
 
 
 def check_classes(settings: Settings, classes: int, has_valid: bool) -> None:

@@ -15,7 +15,7 @@ def test_expected_scores_are_the_objective_on_every_backend(backend, metric, smo
     p = rng.random((2, 3, 5, 6), dtype=np.float32)
     masks = rng.random(p.shape) < 0.4
     masks[0, 0] = False
-    found = METRICS[metric](backend.asarray(p), backend.asarray(masks), smooth)
+    found = METRICS[metric](backend.asarray(p), backend.asarray(masks), smooth, "rma")
     found = backend.to_numpy(found)
     for b, c in np.ndindex(2, 3):
         expected = mask_score(metric, smooth, p[b, c], masks[b, c])
@@ -27,8 +27,8 @@ def test_labels_stand_for_one_mask_a_class(backend):
     p = rng.random((2, 3, 4, 4), dtype=np.float32)
     labels = rng.integers(0, 4, (2, 4, 4))  # 3 is no class
     masks = labels[:, None] == np.arange(3)[:, None, None]
-    by_labels = expected_dice(backend.asarray(p), backend.asarray(labels))
-    by_masks = expected_dice(backend.asarray(p), backend.asarray(masks))
+    by_labels = expected_dice(backend.asarray(p), backend.asarray(labels), method="exact")
+    by_masks = expected_dice(backend.asarray(p), backend.asarray(masks), method="exact")
     assert np.array_equal(backend.to_numpy(by_labels), backend.to_numpy(by_masks))
 
 
@@ -36,7 +36,7 @@ def test_labels_stand_for_one_mask_a_class(backend):
 def test_the_score_of_thresholds_is_that_of_its_masks(metric):
     p = np.random.default_rng(2).random((2, 3, 50))
     found = thresholds(p, metric)
-    scores = METRICS[metric](p, p > found.threshold[..., None])
+    scores = METRICS[metric](p, p > found.threshold[..., None], method="rma")
     assert np.allclose(scores, found.score, rtol=1e-12)
 
 
@@ -57,3 +57,8 @@ def test_bad_masks_are_refused(mask, error, message):
 def test_bad_smooth_is_refused():
     with pytest.raises(ValueError, match="smooth must be finite and >= 0, found -1"):
         expected_iou(np.full((1, 2, 3), 0.5), np.zeros((1, 2, 3), bool), smooth=-1)
+
+
+def test_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be one of 'exact', 'rma', found 'monte'"):
+        expected_dice(np.full((1, 2, 3), 0.5), np.zeros((1, 2, 3), bool), method="monte")

@@ -30,12 +30,10 @@ class Candidates:
     overlaps: np.ndarray
 
     @classmethod
-    def of(
-        cls, undecided: np.ndarray, low: float, size: float, overlap: float
-    ) -> "Candidates":
+    def of(cls, undecided: np.ndarray, low: float, size: float, overlap: float) -> "Candidates":
         """Lay out the masks between `size` pixels of sum `overlap` and all above `low`."""
-        values, counts = np.unique(undecided.astype(np.float64), return_counts=True)
-        values, counts = values[::-1], counts[::-1]
+        values, counts = np.unique(undecided, return_counts=True)
+        values, counts = values[::-1].astype(np.float64), counts[::-1]
         return cls(
             values,
             counts,

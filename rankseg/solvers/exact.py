@@ -22,14 +22,14 @@ Pixels of equal probability stay together, so that the answer is a threshold and
 on the order of pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import ceil, inf
 
 import numpy as np
 
 from rankseg import generating
-from rankseg.arrays import Array
+from rankseg.arrays import Array, Slab
 from rankseg.generating import Pixels
 from rankseg.maps import ProbabilityMap, Row
 from rankseg.objectives import Dice, Objective
@@ -52,6 +52,8 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
 
     RMA runs where the map lies; its masks are then bettered row by row, in float64 NumPy.
     """
+    if source.kind == "traced":
+        raise NotImplementedError("solver 'exact' needs values, not a trace: use solver='RMA'")
     start = rma.solve(source, objective, pruning_prob)
     found = [part.copy() for part in (start.threshold, start.size, start.overlap, start.score)]
     for index in zip(*(axis.tolist() for axis in np.nonzero(start.active)), strict=True):
@@ -66,19 +68,34 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
 
 def best_in_row(row: Row, objective: Objective, mass: float, given: Masks) -> tuple[Masks, float]:
     """Return the best mask of a row, and its expected score, given RMA's."""
-    candidates = contenders(row, objective, mass, given)
-    inside, outside = (candidates.thresholds[0], inf), (-inf, candidates.thresholds[-1])
-    part = inside if isinstance(objective, Dice) else outside
-    everything, rest = gather(row, mass + objective.smooth + 1, [(-inf, inf), part])
+    candidates, smooth = contenders(row, objective, mass, given), objective.smooth
+    first, last = candidates.thresholds[0], candidates.thresholds[-1]
     if isinstance(objective, Dice):
-        scores = dice_scores(candidates, objective.smooth, mass, everything, rest)
+        everything, inside = gather(row, mass + smooth + 1, lambda _, p: p > first)
+        scores = dice_scores(candidates, smooth, mass, everything, inside)
     else:
-        scores = iou_scores(candidates, objective.smooth, mass, rest)
+        everything, outside = gather(row, mass + smooth + 1, lambda _, p: p <= last)
+        scores = iou_scores(candidates, smooth, mass, outside)
     best = int(np.argmax(scores))
-    empty = empty_score(objective.smooth, mass, everything)
+    empty = empty_score(smooth, mass, everything)
     if empty >= scores[best]:
         return Masks(inf, 0.0, 0.0), empty
     return candidates[best], float(scores[best])
+
+
+def score_of(row: Row, mask: np.ndarray, objective: Objective) -> float:
+    """Return the expected score of any mask of a row, of the row's shape."""
+    _, _, mass = row.summarize()
+    smooth, scale = objective.smooth, float(mass) + objective.smooth + 1
+    everything, inside = gather(row, scale, lambda slab, _: mask[slab].reshape(-1))
+    _, outside = gather(row, scale, lambda slab, _: ~mask[slab].reshape(-1))
+    if not mask.any():
+        return empty_score(smooth, float(mass), everything)
+    overlap = inside.moments[0] + inside.large.sum()
+    only = Candidates.of(np.zeros(0), 0.0, float(np.count_nonzero(mask)), float(overlap))
+    if isinstance(objective, Dice):
+        return float(dice_scores(only, smooth, float(mass), everything, inside)[0])
+    return float(iou_scores(only, smooth, float(mass), outside)[0])
 
 
 def contenders(row: Row, objective: Objective, mass: float, given: Masks) -> Candidates:
@@ -101,22 +118,31 @@ def contenders(row: Row, objective: Objective, mass: float, given: Masks) -> Can
     return found.between(possible[0], possible[-1])
 
 
-def gather(row: Row, scale: float, intervals: list[tuple[float, float]]) -> list[Pixels]:
-    """Sum up the pixels of each interval low < p <= high for integrals of at least this scale."""
-    count = generating.orders(scale)
-    limit = row.source.round(np.float64(generating.largest_small(scale)))
-    large = row.between(limit, inf)[1] if limit < 1 else np.zeros(0)
-    sums = np.zeros((len(intervals), count))
-    for _, x in row.blocks(-1.0):
+def gather(
+    row: Row, scale: float, choose: Callable[[Slab, np.ndarray], np.ndarray]
+) -> tuple[Pixels, Pixels]:
+    """Sum up a row, and a subset of its pixels, for integrals of at least this scale.
+
+    `choose` tells for the flat pixels of a slab which of them are in the subset.
+    """
+    count, limit = generating.orders(scale), generating.largest_small(scale)
+    sums = np.zeros((2, count))
+    large: tuple[list[np.ndarray], list[np.ndarray]] = ([np.zeros(0)], [np.zeros(0)])
+    for slab, x in row.blocks(-1.0):
         flat = x.reshape(-1)
+        chosen = choose(slab, flat)
         for start in range(0, flat.size, PIECE):
             p = flat[start : start + PIECE].astype(np.float64)
-            weights = [(p > low) & (p <= min(high, limit)) for low, high in intervals]
-            sums += generating.power_sums(p, count, weights)
-    return [
-        Pixels(moments, large[(large > low) & (large <= high)])
-        for moments, (low, high) in zip(sums, intervals, strict=True)
-    ]
+            subset = chosen[start : start + PIECE]
+            if limit < 1 and (big := p > limit).any():
+                large[0].append(p[big])
+                large[1].append(p[big & subset])
+                p[big] = 0.0
+            sums += generating.power_sums(p, count, subset)
+    everything, part = (
+        Pixels(moments, np.concatenate(values)) for moments, values in zip(sums, large, strict=True)
+    )
+    return everything, part
 
 
 def dice_scores(
@@ -136,9 +162,7 @@ def dice_scores(
     return scores
 
 
-def iou_scores(
-    candidates: Candidates, smooth: float, mass: float, outside: Pixels
-) -> np.ndarray:
+def iou_scores(candidates: Candidates, smooth: float, mass: float, outside: Pixels) -> np.ndarray:
     """Return E IoU of each candidate; `outside` are the pixels that the last leaves out."""
     values, counts, sizes = candidates.values, candidates.counts, candidates.sizes
     scales = mass - candidates.overlaps + sizes + smooth + 1
