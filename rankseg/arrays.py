@@ -126,6 +126,14 @@ def read_values(*arrays: Array) -> tuple[Array, ...]:
     return tuple(x.cpu().numpy() if is_torch_array(x) else _copy_to_host(x) for x in arrays)
 
 
+def read_sums(*arrays: Array) -> tuple[Array, ...]:
+    """Read counts and sums as `read_values` does, in float64 NumPy where nothing is traced."""
+    return tuple(
+        part.astype(np.float64) if isinstance(part, np.ndarray) else part
+        for part in read_values(*arrays)
+    )
+
+
 def _copy_to_host(x: Array) -> np.ndarray:
     return x.get() if hasattr(x, "get") else np.asarray(x)
 

@@ -107,7 +107,7 @@ def _rma_scores(source: ProbabilityMap, mask: Array, objective: Objective) -> Ar
         p = arrays.widen(xp, source.probs[:, c, ...])
         sizes.append(arrays.count(xp, inside, ndim))
         overlaps.append(arrays.total(xp, p, ndim, inside))
-    size, overlap = arrays.read_values(xp.stack(sizes, axis=1), xp.stack(overlaps, axis=1))
+    size, overlap = arrays.read_sums(xp.stack(sizes, axis=1), xp.stack(overlaps, axis=1))
     return objective.score(size, overlap, source.summary.mass)
 
 

@@ -187,7 +187,7 @@ class Rows:
         """Return the smallest value, the largest value and the sum of each row."""
         xp, x = self.source.xp, self._block
         axes = tuple(range(x.ndim - self.ndim, x.ndim))
-        return arrays.read_values(
+        return arrays.read_sums(
             xp.min(x, axis=axes), xp.max(x, axis=axes), arrays.total(xp, x, self.ndim)
         )
 
@@ -198,12 +198,12 @@ class Rows:
         """
         masks = [mask for _, mask in self.masks(threshold)]
         if self.source.kind == "lazy":
-            size, overlap = arrays.read_values(self._count(masks), self._sum(masks, threshold))
+            size, overlap = arrays.read_sums(self._count(masks), self._sum(masks, threshold))
             return self.scale * size, lambda: self.scale * overlap
-        (size,) = arrays.read_values(self._count(masks))
+        (size,) = arrays.read_sums(self._count(masks))
         return (
             self.scale * size,
-            lambda: self.scale * arrays.read_values(self._sum(masks, threshold))[0],
+            lambda: self.scale * arrays.read_sums(self._sum(masks, threshold))[0],
         )
 
     def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
@@ -212,7 +212,7 @@ class Rows:
         for threshold in thresholds:
             masks = [mask for _, mask in self.masks(threshold)]
             parts += [self._count(masks), self._sum(masks, threshold)]
-        results = arrays.read_values(*parts)
+        results = arrays.read_sums(*parts)
         return list(zip(results[::2], results[1::2], strict=True))
 
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,7 @@ def _labels_at_once(
     mask = p > source.broadcast(solution.threshold)
     claims = xp.count_nonzero(mask, axis=1, keepdims=True)
     alone = mask & (claims == 1)
-    size, overlap = arrays.read_values(
+    size, overlap = arrays.read_sums(
         arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
     )
     increment = _increments(source, solution, objective, size, overlap)
