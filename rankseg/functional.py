@@ -11,7 +11,7 @@ from rankseg import arrays
 from rankseg.arrays import Array
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import OBJECTIVES
-from rankseg.solvers import assignment, exact, normal, pointwise, rma
+from rankseg.solvers import assignment, exact, normal, pointwise, refinement, rma
 from rankseg.validation import (
     NORMAL_SOLVERS,
     POLICIES,
@@ -72,7 +72,9 @@ def rankseg(
     **solver_params
         For RMA and exact, multiclass: `unassigned_policy` ("max_score" or "void") says what
         becomes of a pixel that no class selected, the class that gains most or `void_index`
-        (default 255, outside of [0, class)). For BA, TRNA and BA+TRNA: `eps` in (0, 1), default
+        (default 255, outside of [0, class)). `refine=n` then makes up to n passes that improve
+        the sum of the classes' objectives over labels, which overlaps resolved once need not
+        maximise (default 0). For BA, TRNA and BA+TRNA: `eps` in (0, 1), default
         1e-4, the probability left out of the normal approximation. For RMA `safe_screening` is
         accepted and has no effect: there is no slower path to screen.
 
@@ -205,11 +207,18 @@ def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
 
 def _labels(source: ProbabilityMap, settings: Settings) -> Array:
     if settings.metric == "accuracy":
-        labels = pointwise.most_probable(source)
-    else:
-        objective = OBJECTIVES[settings.metric](settings.smooth)
-        void = settings.void_index if settings.unassigned_policy == "void" else None
-        labels = assignment.labels(source, _solve(source, settings), objective, void)
+        return _without_invalid(source, pointwise.most_probable(source), settings)
+    objective = OBJECTIVES[settings.metric](settings.smooth)
+    solution = _solve(source, settings)
+    void = settings.void_index if settings.unassigned_policy == "void" else None
+    labels = assignment.labels(source, solution, objective, void)
+    labels = _without_invalid(source, labels, settings)
+    if settings.refine:
+        labels = refinement.refine(source, solution, objective, labels, settings.refine)
+    return labels
+
+
+def _without_invalid(source: ProbabilityMap, labels: Array, settings: Settings) -> Array:
     if source.valid is None:
         return labels
     void = source.xp.full_like(labels, settings.void_index)

@@ -40,6 +40,7 @@ class Settings:
     unassigned_policy: str = "max_score"
     void_index: int = VOID_INDEX
     eps: float = 1e-4
+    refine: int = 0
 
 
 def check_settings(
@@ -109,7 +110,7 @@ def _check_pruning(value: Any) -> float | tuple[float, ...]:
 def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict[str, Any]:
     allowed = ["safe_screening"] if solver == "RMA" else []
     if solver in ("RMA", "exact") and output_mode == "multiclass":
-        allowed += ["unassigned_policy", "void_index"]
+        allowed += ["unassigned_policy", "void_index", "refine"]
     if solver in NORMAL_SOLVERS:
         allowed = ["eps"]
     unknown = sorted(set(params) - set(allowed))
@@ -134,7 +135,17 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
     eps = number("eps", params.get("eps", Settings.eps), 0, 1)
     if eps in (0, 1):
         raise ValueError(f"eps must be in (0, 1), found {params['eps']!r}")
-    return {"unassigned_policy": policy, "void_index": int(void_index), "eps": eps}
+    refine: Any = params.get("refine", 0)
+    if not _is_int(refine):
+        raise TypeError(f"refine must be an int, found {refine!r}")
+    if refine < 0:
+        raise ValueError(f"refine must be >= 0, found {refine}")
+    return {
+        "unassigned_policy": policy,
+        "void_index": int(void_index),
+        "eps": eps,
+        "refine": int(refine),
+    }
 
 
 def check_classes(settings: Settings, classes: int, has_valid: bool) -> None:

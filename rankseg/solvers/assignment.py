@@ -60,18 +60,21 @@ def compete(xp: Namespace, p: Array, mask: Array, heirs: Array, increment: list[
     return xp.argmax(growth - BARRED * (barred - nobody * heirs), axis=1)
 
 
-def _increments(
+def increments(
     source: ProbabilityMap, solution: Solution, objective: Objective, size: Array, overlap: Array
 ) -> list[Array]:
-    # (batch, class) coefficients; a factor common to a sample's classes decides nothing, and
-    # taking it out keeps increments of 1e-300 (smooth = 1e300) apart in float32.
+    """Return (batch, class) coefficients of the increments to masks with these sums.
+
+    A factor common to a sample's classes decides nothing, and taking it out keeps increments of
+    1e-300 (smooth = 1e300) apart in float32.
+    """
     slope, offset, *curve = objective.increment(size, overlap, solution.mass)
     largest = source.state.max(slope, axis=1, keepdims=True)
     return [slope / largest, offset / largest, *curve]
 
 
-def _heirs(source: ProbabilityMap, solution: Solution) -> Array:
-    # The classes that may take an unassigned pixel: the active ones, or all where none is.
+def heirs_of(source: ProbabilityMap, solution: Solution) -> Array:
+    """Return the classes that may take an unassigned pixel: the active ones, or all of them."""
     none = ~source.state.any(solution.active, axis=1, keepdims=True)
     return solution.active | none
 
@@ -87,8 +90,8 @@ def _labels_at_once(
     size, overlap = arrays.read_sums(
         arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
     )
-    increment = _increments(source, solution, objective, size, overlap)
-    heirs = source.broadcast(_heirs(source, solution))
+    increment = increments(source, solution, objective, size, overlap)
+    heirs = source.broadcast(heirs_of(source, solution))
     winner = compete(xp, p, mask, heirs, [source.broadcast(part) for part in increment])
     if void_index is None:
         return winner
@@ -100,7 +103,7 @@ def _labels_in_blocks(
     source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
 ) -> np.ndarray:
     # The same, slab by slab: the masks settle most pixels, and only the others are computed on.
-    heirs = [np.nonzero(row)[0].tolist() for row in _heirs(source, solution)]
+    heirs = [np.nonzero(row)[0].tolist() for row in heirs_of(source, solution)]
     slabs = [
         _LabelSlab(source, b, classes, solution.threshold[b, classes], slab)
         for b, classes in enumerate(heirs)
@@ -112,7 +115,7 @@ def _labels_in_blocks(
         size[slab.sample, slab.classes] -= slab.size
         overlap[slab.sample, slab.classes] -= slab.overlap
     overlap = np.where(size > 0, np.maximum(overlap, 0), 0)
-    increment = _increments(source, solution, objective, size, overlap)
+    increment = increments(source, solution, objective, size, overlap)
     result = np.empty((source.batch, *source.spatial), dtype=np.int64)
     for slab in slabs:
         slab.write(result, increment, void_index)
