@@ -158,7 +158,7 @@ def dice_scores(
         ratios = inside.ratio_sum(u) + np.cumsum(np.vstack([0 * u, added]), axis=0)[first:]
         exponent = (sizes[first:last] + ceil(smooth) - 1) * np.log1p(-u)
         integrand = np.exp(exponent + everything.log_product(u)) * (2 * (1 - u) * ratios + smooth)
-        scores[first:last] = integrand @ weight
+        scores[first:last] = np.sum(integrand * weight, axis=1)
     return scores
 
 
@@ -172,7 +172,7 @@ def iou_scores(candidates: Candidates, smooth: float, mass: float, outside: Pixe
         left_out = counts[first:, None] * np.log1p(-values[first:, None] * u)
         left_out = np.cumsum(np.vstack([left_out, outside.log_product(u)])[::-1], axis=0)[::-1]
         exponent = (sizes[first:last, None] + ceil(smooth) - 1) * np.log1p(-u)
-        integrals = np.exp(exponent + left_out[: last - first]) @ weight
+        integrals = np.sum(np.exp(exponent + left_out[: last - first]) * weight, axis=1)
         scores[first:last] = (candidates.overlaps[first:last] + smooth) * integrals
     return scores
 
@@ -183,7 +183,7 @@ def empty_score(smooth: float, mass: float, everything: Pixels) -> float:
         return 0.0
     u, weight = generating.nodes(mass + smooth + 1, _beta(smooth))
     integrand = np.exp((ceil(smooth) - 1) * np.log1p(-u) + everything.log_product(u))
-    return float(smooth * (integrand @ weight))
+    return float(smooth * np.sum(integrand * weight))
 
 
 def _beta(smooth: float) -> float:

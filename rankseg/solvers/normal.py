@@ -27,14 +27,11 @@ from rankseg.solvers.rma import Solution
 RULE = 32
 """Most nodes of the Gauss rule that stands for a refined normal."""
 
-INTERPOLANTS = 8
+INTERPOLANTS = 6
 """Chebyshev nodes in p."""
 
 DIRECT = 2**17
 """Distinct probabilities times interval below which every P_-j is evaluated."""
-
-CHUNK = 2**14
-"""Masks that are scored together."""
 
 BLIND = 0.2
 """BA+TRNA is blind where 1 / sigma, Cohen's d, is below this."""
@@ -55,7 +52,7 @@ class Positives:
         p, counts = masks.values, masks.counts
         variance = p * (1 - p)
         parts = (p, variance, variance * (1 - 2 * p))
-        return cls(pixels, *(np.asarray(counts @ part, float) for part in parts))
+        return cls(pixels, *(np.asarray(np.sum(counts * part)) for part in parts))
 
     def without(self, p: np.ndarray) -> "Positives":
         """Return the same without one pixel of each of these probabilities."""
@@ -94,6 +91,13 @@ def solve(
 
 def best_in_row(row: Row, smooth: float, method: str, eps: float) -> tuple[Masks, float]:
     """Return the best mask of a row, and its approximate expected score."""
+    masks, losses = scored_masks(row, smooth, method, eps)
+    best = int(np.argmin(losses))
+    return (masks[best] if best else Masks(inf, 0.0, 0.0)), 1 - float(losses[best])
+
+
+def scored_masks(row: Row, smooth: float, method: str, eps: float) -> tuple[Candidates, np.ndarray]:
+    """Return the masks worth a look, the empty one first, and one minus their scores."""
     source = row.source
     masks = Candidates.of(row.between(0.0, inf)[1], 0.0, 0.0, 0.0)
     positives = Positives.of(masks, source.pixels)
@@ -111,9 +115,7 @@ def best_in_row(row: Row, smooth: float, method: str, eps: float) -> tuple[Masks
         hits = _direct_hits(masks, support, positives, floor, smooth)
     else:
         hits = _interpolated_hits(masks, support, positives, floor, smooth)
-    scores = 2 * hits - _misses(masks, support, everything, smooth)
-    best = int(np.argmax(scores))
-    return (masks[best] if best else Masks(inf, 0.0, 0.0)), 1 + float(scores[best])
+    return masks, _misses(masks, support, everything, smooth) - 2 * hits
 
 
 def gauss_rule(
@@ -164,9 +166,10 @@ def _restricted(approximation: RefinedNormalPB, support: np.ndarray) -> np.ndarr
 
 def _reciprocals(sizes: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # sum_l P(l) / (n + l) for each n but the first (of the empty mask, which has no hits).
-    x, w = gauss_rule(points, weights, sizes[1])
-    chunks = np.array_split(sizes[1:], ceil(len(sizes) / CHUNK))
-    return np.concatenate([[0.0], *((1 / (chunk[:, None] + x)) @ w for chunk in chunks)])
+    result = np.zeros(len(sizes))
+    for x, weight in zip(*gauss_rule(points, weights, sizes[1]), strict=True):
+        result[1:] += weight / (sizes[1:] + x)
+    return result
 
 
 def _blind_hits(
@@ -204,8 +207,8 @@ def _misses(masks: Candidates, support: np.ndarray, pmf: np.ndarray, smooth: flo
     # 1 - s sum_l P(l) / (n + l + s), without the cancellation of a large s; 1 where n = s = 0.
     if smooth == 0:
         return np.ones(len(masks.sizes))
-    x, w = gauss_rule(support, pmf, masks.sizes[1] + smooth)
-    chunks = np.array_split(masks.sizes[1:], ceil(len(masks.sizes) / CHUNK))
-    sums = [chunk[:, None] + x for chunk in chunks]
-    misses = np.concatenate([(part / (part + smooth)) @ w for part in sums])
-    return np.append((support / (support + smooth)) @ pmf, misses)
+    misses = np.zeros(len(masks.sizes))
+    misses[0] = np.sum(support / (support + smooth) * pmf)
+    for x, weight in zip(*gauss_rule(support, pmf, masks.sizes[1] + smooth), strict=True):
+        misses[1:] += weight * (masks.sizes[1:] + x) / (masks.sizes[1:] + x + smooth)
+    return misses

@@ -1,0 +1,1 @@
+"""A demo that makes its own images, trains its own model and measures on held-out truth."""

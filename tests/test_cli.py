@@ -1,0 +1,608 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from rankseg import RankSEG, __version__
+from rankseg.activations import sigmoid, softmax
+from rankseg.cli import predict as predict_module
+from rankseg.cli.app import app
+from rankseg.cli.files import read_array
+from rankseg.functional import rankseg
+from rankseg.plotting import class_colours, comparison_figure
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def predict(source, output, *options):
+    result = run("predict", source, "-o", output, *options)
+    assert result.exit_code == 0, result.stderr
+    assert str(output) in result.stdout
+    return result
+
+
+def refuse(*arguments):
+    """Run what must fail and return its one line."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("rankseg: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def make_logits(shape, seed=0):
+    return np.random.default_rng(seed).normal(scale=2, size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def logits():
+    return make_logits((4, 12, 15))
+
+
+@pytest.fixture
+def probs(logits):
+    return softmax(logits, axis=0)
+
+
+@pytest.fixture
+def npy(tmp_path, probs):
+    path = tmp_path / "probs.npy"
+    np.save(path, probs)
+    return path
+
+
+@pytest.fixture
+def batch_npy(tmp_path):
+    path = tmp_path / "batch.npy"
+    np.save(path, softmax(make_logits((3, 4, 12, 15)), axis=1))
+    return path
+
+
+def only(folder, *names):
+    """Say whether a folder holds these files and nothing else, hidden ones included."""
+    return sorted(os.listdir(folder)) == sorted(names)
+
+
+# What works
+
+
+def test_one_sample(npy, probs, tmp_path):
+    predict(npy, tmp_path / "out.npy")
+    labels = np.load(tmp_path / "out.npy")
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, rankseg(probs[None])[0])
+
+
+def test_output_replaces_an_older_one_and_leaves_nothing_else(npy, tmp_path):
+    (tmp_path / "out.npy").write_text("old")
+    predict(npy, tmp_path / "out.npy")
+    assert np.load(tmp_path / "out.npy").shape == (12, 15)
+    assert only(tmp_path, "out.npy", "probs.npy")
+
+
+def test_permissions_are_the_usual_ones(npy, tmp_path):
+    predict(npy, tmp_path / "out.npy")
+    assert (tmp_path / "out.npy").stat().st_mode == npy.stat().st_mode
+
+
+def test_four_axes_are_a_batch(batch_npy, tmp_path):
+    predict(batch_npy, tmp_path / "out.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(np.load(batch_npy)))
+
+
+def test_no_batched_makes_four_axes_a_volume(batch_npy, tmp_path):
+    predict(batch_npy, tmp_path / "out.npy", "--no-batched")
+    expected = rankseg(np.load(batch_npy)[None])[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_batched_makes_three_axes_a_batch_of_lines(npy, probs, tmp_path):
+    predict(npy, tmp_path / "out.npy", "--batched")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs))
+
+
+def test_two_axes_are_classes_and_pixels(tmp_path, probs):
+    np.save(tmp_path / "flat.npy", probs.reshape(4, -1))
+    predict(tmp_path / "flat.npy", tmp_path / "out.npy")
+    assert np.load(tmp_path / "out.npy").shape == (12 * 15,)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_class_axis_counts_in_the_file(batch_npy, tmp_path, batched, mode):
+    probs = np.load(batch_npy) if batched else np.load(batch_npy)[0]
+    np.save(tmp_path / "last.npy", np.moveaxis(probs, int(batched), -1))
+    predict(tmp_path / "last.npy", tmp_path / "out.npy", "--class-axis", -1, "--mode", mode)
+    expected = rankseg(probs if batched else probs[None], output_mode=mode)
+    if mode == "multilabel":
+        expected = np.moveaxis(expected, 1, -1)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out.npy"), expected if batched else expected[0]
+    )
+
+
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_settings_reach_the_solver(npy, probs, tmp_path, metric):
+    options = ("--metric", metric, "--mode", "multilabel", "--smooth", 50, "--pruning-prob", 0.9)
+    predict(npy, tmp_path / "out.npy", *options, "--solver", "rma")
+    masks = np.load(tmp_path / "out.npy")
+    segment = RankSEG(metric, smooth=50.0, output_mode="multilabel", pruning_prob=0.9)
+    assert masks.dtype == bool
+    np.testing.assert_array_equal(masks, segment(probs[None])[0])
+    assert not np.array_equal(masks, RankSEG(metric, output_mode="multilabel")(probs[None])[0])
+
+
+def test_accuracy_chooses_its_own_solver(npy, probs, tmp_path):
+    predict(npy, tmp_path / "labels.npy", "--metric", "acc")
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), probs.argmax(axis=0))
+    predict(npy, tmp_path / "masks.npy", "--metric", "acc", "--mode", "multilabel")
+    np.testing.assert_array_equal(np.load(tmp_path / "masks.npy"), probs > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [("softmax", lambda values: softmax(values, axis=0)), ("sigmoid", sigmoid)],
+)
+def test_activations(tmp_path, logits, activation, function):
+    np.save(tmp_path / "logits.npy", logits)
+    predict(tmp_path / "logits.npy", tmp_path / "out.npy", "--activation", activation)
+    expected = rankseg(function(logits)[None])[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8"])
+def test_floating_dtypes(tmp_path, logits, dtype):
+    probs = softmax(logits.astype(np.float64), axis=0).astype(dtype)
+    np.save(tmp_path / "probs.npy", probs)
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy")
+    expected = rankseg(probs.astype(probs.dtype.newbyteorder("="))[None])[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_many_classes_need_wider_labels(tmp_path):
+    probs = np.zeros((300, 2, 150), dtype=np.float32)
+    probs[np.arange(300), np.arange(300) // 150, np.arange(300) % 150] = 1
+    np.save(tmp_path / "probs.npy", probs)
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy")
+    labels = np.load(tmp_path / "out.npy")
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(labels.ravel(), np.arange(300))
+    assert "up to 256 classes" in refuse(
+        "predict", tmp_path / "probs.npy", "-o", tmp_path / "out.png"
+    )
+
+
+def test_npz_with_one_array_and_with_several(tmp_path, probs):
+    np.savez(tmp_path / "one.npz", anything=probs)
+    np.savez_compressed(tmp_path / "two.npz", probs=probs, other=probs[::-1])
+    for name, options in (("one", ()), ("two", ("--key", "probs"))):
+        predict(tmp_path / f"{name}.npz", tmp_path / "out.npy", *options)
+        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs[None])[0])
+    line = refuse("predict", tmp_path / "two.npz", "-o", tmp_path / "out.npy")
+    assert "--key" in line
+    assert "probs, other" in line
+    line = refuse("predict", tmp_path / "two.npz", "-o", tmp_path / "out.npy", "--key", "no")
+    assert "no array 'no'" in line
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_files(tmp_path, probs, dtype):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(probs, dtype=getattr(torch, dtype))
+    torch.save(tensor.requires_grad_(), tmp_path / "tensor.pt")
+    torch.save({"probs": tensor, "step": 3}, tmp_path / "dictionary.pt")
+    expected = rankseg(tensor.detach()[None])[0].numpy()
+    for name, options in (("tensor", ()), ("dictionary", ("--key", "probs"))):
+        predict(tmp_path / f"{name}.pt", tmp_path / "out.npy", *options)
+        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+    line = refuse(
+        "predict", tmp_path / "dictionary.pt", "-o", tmp_path / "out.npy", "--key", "step"
+    )
+    assert "expected a tensor" in line
+
+
+def test_png_holds_the_class_indices(npy, probs, tmp_path):
+    predict(npy, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image), rankseg(probs[None])[0])
+        palette = np.array(image.getpalette()).reshape(-1, 3)
+    np.testing.assert_array_equal(palette[:4], class_colours(4))
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+@pytest.mark.parametrize("shape", [(12, 15), (8, 30)])
+def test_compare_draws_a_picture(tmp_path, with_image, shape):
+    np.save(tmp_path / "probs.npy", softmax(make_logits((1, 4, *shape)), axis=1))
+    options = ["--compare", tmp_path / "compare.png"]
+    if with_image:
+        Image.new("LA", (40, 30), 128).save(tmp_path / "image.png")
+        options += ["--image", tmp_path / "image.png"]
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy", *options)
+    with Image.open(tmp_path / "compare.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 200
+    assert np.load(tmp_path / "out.npy").shape == (1, *shape)
+
+
+def test_a_folder_goes_to_a_folder(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    expected = {}
+    for i in range(3):
+        probs = softmax(make_logits((3, 6 + i, 5), seed=i), axis=0)
+        np.save(source / f"{i}.npy", probs)
+        expected[f"{i}"] = rankseg(probs[None])[0]
+    (source / "notes.txt").write_text("left alone")
+    (source / "._0.npy").write_text("left alone too")
+    predict(source, tmp_path / "out")
+    predict(source, tmp_path / "pictures", "--format", "png")
+    assert only(tmp_path / "out", "0.npy", "1.npy", "2.npy")
+    assert only(tmp_path / "pictures", "0.png", "1.png", "2.png")
+    for name, labels in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{name}.npy"), labels)
+        with Image.open(tmp_path / "pictures" / f"{name}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), labels)
+
+
+def test_a_file_goes_into_a_folder(npy, tmp_path):
+    result = run("predict", npy, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert only(tmp_path / "out", "probs.npy")
+
+
+def test_npy_stays_on_disk(batch_npy):
+    assert isinstance(read_array(batch_npy), np.memmap)
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"rankseg {__version__}\n"
+    for arguments in (["-h"], ["predict", "-h"], ["demo", "--help"]):
+        assert run(*arguments).exit_code == 0
+
+
+# What does not
+
+
+def test_missing_file(tmp_path):
+    assert "no such file" in refuse("predict", tmp_path / "no.npy", "-o", tmp_path / "out.npy")
+    assert only(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["text.npy", "text.npz", "text.pt", "empty.npy"])
+def test_a_file_that_is_not_what_its_name_says(tmp_path, name):
+    if name.endswith(".pt"):
+        pytest.importorskip("torch")
+    (tmp_path / name).write_text("" if name.startswith("empty") else "0.1 0.9\n" * 20)
+    assert name in refuse("predict", tmp_path / name, "-o", tmp_path / "out.npy")
+    assert only(tmp_path, name)
+
+
+def test_other_names_are_refused(tmp_path, npy):
+    (tmp_path / "probs.txt").write_text("0.1")
+    assert ".npy" in refuse("predict", tmp_path / "probs.txt", "-o", tmp_path / "out.npy")
+    assert ".png" in refuse("predict", npy, "-o", tmp_path / "out.tif")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_truncated_files(tmp_path, probs, suffix):
+    path = tmp_path / f"probs{suffix}"
+    np.save(path, probs) if suffix == ".npy" else np.savez(path, probs)
+    path.write_bytes(path.read_bytes()[:-400])
+    assert "not a readable" in refuse("predict", path, "-o", tmp_path / "out.npy")
+
+
+class Malice:
+    def __reduce__(self):
+        return (os.mkdir, ("executed",))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
+def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / f"malice{suffix}"
+    if suffix == ".pt":
+        torch = pytest.importorskip("torch")
+        torch.save(Malice(), path)
+    else:
+        array = np.array([Malice()], dtype=object)
+        np.save(path, array) if suffix == ".npy" else np.savez(path, array)
+    assert "not a readable" in refuse("predict", path, "-o", tmp_path / "out.npy")
+    assert only(tmp_path, path.name)
+
+
+def test_a_pickle_named_pt(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "list.pt").write_bytes(pickle.dumps([1, 2]))
+    refuse("predict", tmp_path / "list.pt", "-o", tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 4, 4), (3, 0, 4)])
+def test_wrong_shapes(tmp_path, shape):
+    np.savez(tmp_path / "probs.npz", np.full(shape, 0.5, dtype=np.float32))
+    line = refuse("predict", tmp_path / "probs.npz", "-o", tmp_path / "out.npy")
+    assert str(shape) in line
+    assert only(tmp_path, "probs.npz")
+
+
+@pytest.mark.parametrize("options", [("--class-axis", 3), ("--batched", "--class-axis", -3)])
+def test_wrong_class_axis(npy, tmp_path, options):
+    assert "(4, 12, 15)" in refuse("predict", npy, "-o", tmp_path / "out.npy", *options)
+
+
+def test_batch_of_one_axis_too_few(tmp_path):
+    np.save(tmp_path / "probs.npy", np.full((3, 4), 0.5))
+    line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy", "--batched")
+    assert "(batch, class, *spatial)" in line
+
+
+def test_one_class_needs_multilabel(tmp_path):
+    np.save(tmp_path / "probs.npy", np.full((1, 4, 4), 0.6))
+    line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
+    assert "multilabel" in line
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--mode", "multilabel")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, complex])
+def test_wrong_dtypes(tmp_path, dtype):
+    np.save(tmp_path / "probs.npy", np.ones((2, 4, 4), dtype=dtype))
+    line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
+    assert np.dtype(dtype).name in line
+
+
+def test_logits_are_noticed(tmp_path, logits):
+    np.save(tmp_path / "logits.npy", logits)
+    line = refuse("predict", tmp_path / "logits.npy", "-o", tmp_path / "out.npy")
+    assert "--activation softmax" in line
+    assert only(tmp_path, "logits.npy")
+
+
+def test_nan_is_no_logit(tmp_path, probs):
+    probs[0, 0, 0] = np.nan
+    np.save(tmp_path / "nan.npy", probs)
+    line = refuse("predict", tmp_path / "nan.npy", "-o", tmp_path / "out.npy")
+    assert "finite" in line
+    assert "--activation" not in line
+
+
+def test_infinite_logits_are_refused_without_a_warning(tmp_path, logits):
+    logits[0, 0, 0] = np.inf
+    np.save(tmp_path / "logits.npy", logits)
+    line = refuse(
+        "predict", tmp_path / "logits.npy", "-o", tmp_path / "out.npy", "--activation", "softmax"
+    )
+    assert "finite" in line
+
+
+def test_a_bad_sample_late_in_a_batch_leaves_no_output(tmp_path, batch_npy):
+    batch = np.load(batch_npy)
+    batch[2, 0, 0, 0] = 7
+    np.save(batch_npy, batch)
+    (tmp_path / "out.npy").write_text("old")
+    refuse("predict", batch_npy, "-o", tmp_path / "out.npy")
+    assert (tmp_path / "out.npy").read_text() == "old"
+    assert only(tmp_path, "batch.npy", "out.npy")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--smooth", "-1"),
+        ("--smooth", "nan"),
+        ("--pruning-prob", "2"),
+        ("--solver", "nonsense"),
+        ("--solver", "argmax"),
+    ],
+)
+def test_settings_are_checked_before_any_file(tmp_path, options):
+    line = refuse("predict", tmp_path / "no.npy", "-o", tmp_path / "out.npy", *options)
+    assert "no.npy" not in line
+
+
+@pytest.mark.parametrize("options", [("--metric", "no"), ("--nonsense",), ()])
+def test_usage_errors(npy, options):
+    result = run("predict", npy, *options)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_unwritable_output(npy, tmp_path, monkeypatch):
+    assert "no such folder" in refuse("predict", npy, "-o", tmp_path / "no" / "out.npy")
+    assert "No such file" in refuse("predict", npy, "-o", tmp_path / "no" / "folder")
+    (tmp_path / "folder.npy").mkdir()
+    run("predict", npy, "-o", tmp_path / "folder.npy")
+    assert only(tmp_path / "folder.npy", "probs.npy")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    assert "not writable" in refuse("predict", npy, "-o", tmp_path / "out.npy")
+
+
+def test_a_full_disk_leaves_nothing(npy, tmp_path, monkeypatch):
+    def write_npy(path, *_):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predict_module, "write_npy", write_npy)
+    line = refuse("predict", npy, "-o", tmp_path / "out.npy")
+    assert "No space left on device" in line
+    assert only(tmp_path, "probs.npy")
+
+
+def test_lack_of_memory_is_one_line(npy, tmp_path, monkeypatch):
+    def out_of_memory(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(predict_module, "rankseg", out_of_memory)
+    assert "memory" in refuse("predict", npy, "-o", tmp_path / "out.npy")
+    assert only(tmp_path, "probs.npy")
+
+
+def test_a_bug_keeps_its_traceback(npy, tmp_path, monkeypatch):
+    def bug(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(predict_module, "rankseg", bug)
+    result = run("predict", npy, "-o", tmp_path / "out.npy")
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert only(tmp_path, "probs.npy")
+
+
+def test_folders_that_cannot_work(tmp_path, npy):
+    (tmp_path / "empty").mkdir()
+    assert "no file named" in refuse("predict", tmp_path / "empty", "-o", tmp_path / "out")
+    assert "go to a folder" in refuse("predict", tmp_path, "-o", tmp_path / "out.npy")
+    assert "overwrite" in refuse("predict", tmp_path, "-o", tmp_path)
+    assert "overwrite" in refuse("predict", npy, "-o", npy)
+    (tmp_path / "file").write_text("")
+    assert "File exists" in refuse("predict", tmp_path, "-o", tmp_path / "file")
+    (tmp_path / "probs.npz").write_text("")
+    assert "several files" in refuse("predict", tmp_path, "-o", tmp_path / "out")
+
+
+def test_options_that_do_not_go_together(tmp_path, npy, batch_npy):
+    out, png = tmp_path / "out.npy", tmp_path / "compare.png"
+    assert "--compare" in refuse("predict", npy, "-o", out, "--image", png)
+    assert "--format" in refuse("predict", npy, "-o", out, "--format", "png")
+    assert "not a folder" in refuse("predict", tmp_path, "-o", tmp_path / "o", "--compare", png)
+    assert "one two-dim" in refuse("predict", batch_npy, "-o", out, "--compare", png)
+    assert "one two-dim" in refuse("predict", batch_npy, "-o", tmp_path / "out.png")
+    assert ".png" in refuse("predict", npy, "-o", out, "--compare", tmp_path / "compare.jpg")
+    assert "same file" in refuse("predict", npy, "-o", png, "--compare", png)
+    assert ".npz" in refuse("predict", npy, "-o", out, "--key", "probs")
+    line = refuse("predict", npy, "-o", tmp_path / "out.png", "--mode", "multilabel")
+    assert ".npy" in line
+    assert only(tmp_path, "probs.npy", "batch.npy")
+
+
+@pytest.mark.parametrize("content", [None, b"no picture"])
+def test_wrong_image_leaves_no_output_at_all(tmp_path, npy, content):
+    image = tmp_path / "image.png"
+    if content is not None:
+        image.write_bytes(content)
+    options = ("--compare", tmp_path / "compare.png", "--image", image)
+    assert "image.png" in refuse("predict", npy, "-o", tmp_path / "out.npy", *options)
+    assert not (tmp_path / "out.npy").exists()
+    assert not (tmp_path / "compare.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "extra"),
+    [
+        ("torch", "probs.pt", "torch"),
+        ("PIL", "out.png", "cli"),
+        ("matplotlib.figure", "compare.png", "cli"),
+    ],
+)
+def test_missing_packages_are_named(tmp_path, npy, monkeypatch, package, name, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    source = tmp_path / name if name.endswith(".pt") else npy
+    source.touch()
+    output = tmp_path / ("out.png" if name == "out.png" else "out.npy")
+    options = ("--compare", tmp_path / name) if name == "compare.png" else ()
+    line = refuse("predict", source, "-o", output, *options)
+    assert f'pip install "rankseg[{extra}]"' in line
+    assert not output.exists()
+
+
+def test_interruption_leaves_nothing(batch_npy, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(probs, **_):
+        calls.append(probs)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rankseg(probs)
+
+    monkeypatch.setattr(predict_module, "rankseg", interrupted)
+    assert "interrupted" in refuse("predict", batch_npy, "-o", tmp_path / "out.npy")
+    assert only(tmp_path, "batch.npy")
+
+
+# As a process
+
+
+def python(code, **kwargs):
+    root = Path(predict_module.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, *(["-c", code] if isinstance(code, str) else code)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **kwargs,
+    )
+
+
+def test_module_runs_and_fails_as_a_process(npy, tmp_path):
+    process = python(["-m", "rankseg.cli", "predict", str(npy), "-o", str(tmp_path / "out.png")])
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "4 classes" in out
+    process = python(["-m", "rankseg.cli", "predict", "no.npy", "-o", "out.npy"], cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == "rankseg: no.npy: no such file or folder\n"
+
+
+def test_importing_the_library_loads_no_extra():
+    code = (
+        "import sys, rankseg, rankseg.cli, rankseg.plotting, rankseg.demo.picture;"
+        "print(*{'typer', 'rich', 'click', 'matplotlib', 'PIL', 'torch'} & set(sys.modules))"
+    )
+    out, err = python(code).communicate(timeout=60)
+    assert (out, err) == ("\n", "")
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_the_extra_there_is_one_clear_line(package):
+    code = f"import sys; sys.modules[{package!r}] = None; from rankseg.cli import main; main()"
+    process = python(code)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == f'rankseg: {package} is not installed: pip install "rankseg[cli]"\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c(tmp_path):
+    probs = softmax(make_logits((1, 4, 200, 200)), axis=1)
+    np.save(tmp_path / "batch.npy", np.broadcast_to(probs, (300, 4, 200, 200)))
+    arguments = ["-m", "rankseg.cli", "predict", "batch.npy", "-o", "out.npy"]
+    process = python(arguments, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".out*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, "rankseg: interrupted\n")
+    assert only(tmp_path, "batch.npy")
+
+
+# Pictures
+
+
+def test_colours_differ():
+    colours = class_colours(60)
+    assert len(np.unique(colours, axis=0)) == 60
+    assert class_colours(0).shape == (0, 3)
+
+
+def test_a_long_legend_is_cut():
+    labels = np.arange(40).reshape(5, 8)
+    legend = comparison_figure(labels, labels[::-1], 40).legends[0]
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[-2:] == ["and 16 more", "no difference"]

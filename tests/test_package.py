@@ -1,0 +1,144 @@
+"""The package as a whole: what importing it costs, its names, and its examples."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import pytest
+
+import rankseg
+from rankseg import functional
+
+HEAVY = [
+    "torch",
+    "cupy",
+    "jax",
+    "dask",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "typer",
+    "rich",
+    "matplotlib",
+]
+MODULES = [
+    found.name
+    for found in pkgutil.walk_packages(rankseg.__path__, "rankseg.")
+    if not found.name.endswith("__main__")  # importing it runs it
+]
+
+
+def loaded_by(statement):
+    """Return the top-level names of the modules that a fresh Python loads for a statement."""
+    code = f"import sys; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    run = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in run.stdout.split()}
+
+
+@pytest.mark.parametrize("module", ["rankseg", "rankseg.functional", "rankseg.metrics"])
+def test_importing_the_library_loads_no_other_array_library_or_extra(module):
+    assert loaded_by(f"import {module}").isdisjoint(HEAVY)
+
+
+def test_importing_the_library_loads_its_two_dependencies_only():
+    third_party = loaded_by("import numpy, rankseg") - loaded_by("import numpy")
+    assert third_party - set(sys.stdlib_module_names) == {"rankseg", "array_api_compat"}
+
+
+def test_using_it_with_numpy_loads_no_other_array_library():
+    statement = "import numpy, rankseg; rankseg.RankSEG()(numpy.full((1, 2, 3), 0.5))"
+    assert loaded_by(statement).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("installed", ["1.2.3", None])
+def test_the_version_is_that_of_the_installed_metadata(monkeypatch, installed):
+    def version(name):
+        assert name == "rankseg"
+        if installed is None:
+            raise metadata.PackageNotFoundError(name)
+        return installed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata, "version", version)
+        found = importlib.reload(rankseg).__version__
+    importlib.reload(rankseg)
+    assert found == (installed or "0+unknown")
+
+
+@pytest.mark.parametrize(
+    "name", ["RankSEG", "rankseg_rma", "functional", "thresholds", "__version__"]
+)
+def test_public_names_are_exported(name):
+    assert hasattr(rankseg, name)
+    assert name in rankseg.__all__
+
+
+def test_every_exported_name_exists_once():
+    assert all(hasattr(rankseg, name) for name in rankseg.__all__)
+    assert len(set(rankseg.__all__)) == len(rankseg.__all__)
+
+
+COMMON = {
+    "metric": "dice",
+    "smooth": 0.0,
+    "output_mode": "multiclass",
+    "solver": "RMA",
+    "pruning_prob": 0.5,
+}
+RMA = {"unassigned_policy": "max_score", "void_index": 255, "safe_screening": False}
+
+
+@pytest.mark.parametrize(
+    ("function", "first", "defaults", "further"),
+    [
+        (rankseg.RankSEG, [], COMMON, "solver_params"),
+        (functional.rankseg, ["probs"], COMMON, "solver_params"),
+        (
+            rankseg.rankseg_rma,
+            ["probs"],
+            {name: value for name, value in COMMON.items() if name != "solver"} | RMA,
+            None,
+        ),
+    ],
+)
+def test_arguments_have_the_order_and_the_defaults_of_the_published_package(
+    function, first, defaults, further
+):
+    parameters = inspect.signature(function).parameters
+    positional = {n: p.default for n, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD}
+    assert list(positional) == first + list(defaults)
+    assert {name: positional[name] for name in defaults} == defaults
+    assert [n for n, p in parameters.items() if p.kind == p.VAR_KEYWORD] == [further] * bool(
+        further
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_are_true(name):
+    module = pytest.importorskip(name)
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    "function", [functional.rankseg, rankseg.rankseg_rma, rankseg.thresholds, rankseg.RankSEG]
+)
+def test_public_functions_show_an_example(function):
+    assert ">>>" in function.__doc__
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_for(name):
+    assert pytest.importorskip(name).__doc__
+
+
+def test_the_package_is_marked_as_typed():
+    assert resources.files("rankseg").joinpath("py.typed").is_file()
