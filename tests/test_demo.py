@@ -307,3 +307,14 @@ def test_demo_fails_in_one_line(invoke, tmp_path, name, seed, text):
     assert text in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_foresight_compares_expected_with_measured_dice(report):
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([0.3, 0.3, 0.3], (4, 12, 12)).transpose(0, 3, 1, 2)
+    truth = (rng.random((4, 1, 12, 12)) > probs.cumsum(axis=1)).sum(axis=1)
+    case = compare("drawn from the probabilities", probs, truth)
+    # Labels drawn from the probabilities themselves: the expectation is right on average.
+    assert case.foresight.expected == pytest.approx(case.foresight.measured, abs=0.05)
+    assert -1 <= case.foresight.correlation <= 1
+    assert f"{100 * case.foresight.expected:.1f}" in report.foresight(case)

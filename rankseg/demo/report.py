@@ -25,6 +25,7 @@ def print_study(study: Study, console: Console) -> None:
         console.print()
         console.print(_table(f"{number}. {case.title}", case))
         console.print(conclusion(case))
+        console.print(foresight(case))
     console.print("\n[bold]Best of all[/]")
     for comparisons in zip(*(case.comparisons for case in study.cases), strict=True):
         console.print(_best(comparisons))
@@ -46,6 +47,15 @@ def conclusion(case: Case) -> str:
     return (
         f"{outcome} Its probabilities add up to {claim}: RankSEG takes them at their word, "
         "and is only as good as their calibration."
+    )
+
+
+def foresight(case: Case) -> str:
+    """Say how well the expected Dice, computed without the labels, tells the measured one."""
+    told = case.foresight
+    return (
+        f"Expected Dice of its masks, from the probabilities alone: {100 * told.expected:.1f}; "
+        f"measured: {100 * told.measured:.1f}; correlation over the masks: {told.correlation:.2f}."
     )
 
 

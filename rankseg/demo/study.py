@@ -53,12 +53,24 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """How well the expected Dice of RankSEG's masks, which needs no label, tells the true one.
+
+    Means, and the correlation, over all masks that are not empty.
+    """
+
+    expected: float
+    measured: float
+    correlation: float
+
+
+@dataclass(frozen=True)
 class Case:
     """One model's probabilities on the held-out images, and what became of them.
 
     `claimed_area` is, for each class, the sum of its probabilities over its true area: 1 for
     calibrated probabilities. `labels` holds the label maps of "argmax", "dice" and "iou" (RankSEG
-    for that metric), and `seconds` the time that each took.
+    for that metric), and `seconds` the time that each took. `foresight` is about the Dice labels.
     """
 
     title: str
@@ -66,6 +78,7 @@ class Case:
     seconds: dict[str, float]
     comparisons: tuple[Comparison, ...]
     claimed_area: np.ndarray
+    foresight: Foresight
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,18 @@ def compare(title: str, probs: np.ndarray, truth: np.ndarray) -> Case:
     )
     area = np.bincount(truth.reshape(-1), minlength=probs.shape[1])
     claimed = np.moveaxis(probs, 1, 0).reshape(probs.shape[1], -1).sum(axis=1, dtype=np.float64)
-    return Case(title, labels, seconds, comparisons, claimed / np.maximum(area, 1))
+    claimed_area = claimed / np.maximum(area, 1)
+    foresight = _foresight(probs, labels["dice"], truth)
+    return Case(title, labels, seconds, comparisons, claimed_area, foresight)
+
+
+def _foresight(probs: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Foresight:
+    classes = probs.shape[1]
+    predicted = metrics.class_presence(labels, num_classes=classes)
+    expected = metrics.expected_dice(probs, labels)[predicted]
+    measured = metrics.dice(labels, truth, num_classes=classes)[predicted]
+    correlation = np.corrcoef(expected, measured)[0, 1]
+    return Foresight(float(expected.mean()), float(measured.mean()), float(correlation))
 
 
 def _comparison(
