@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("typer", reason="the command line is an extra")
+pytest.importorskip("matplotlib", reason="the command line is an extra")
+
 from PIL import Image
 from typer.testing import CliRunner
 

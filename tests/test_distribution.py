@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from rankseg.distribution import RefinedNormal, RefinedNormalPB
+
+stats = pytest.importorskip("scipy.stats")
 
 
 def oracle(x, skew):

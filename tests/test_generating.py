@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from scipy.special import roots_jacobi
 
 from rankseg import generating
 
 
 @pytest.mark.parametrize("beta", [-0.99, -0.9, -0.5, -0.1, 0.0])
 def test_gauss_jacobi_is_scipys(beta):
-    x, w = roots_jacobi(16, 0.0, beta)
+    special = pytest.importorskip("scipy.special")
+    x, w = special.roots_jacobi(16, 0.0, beta)
     nodes, weights = generating.gauss_jacobi(16, beta)
     assert np.allclose(nodes, (x + 1) / 2, atol=1e-14)
     assert np.allclose(weights, w / 2 ** (1 + beta), rtol=1e-12)

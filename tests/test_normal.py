@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from rankseg import rankdice_ba
 from rankseg.distribution import RefinedNormalPB
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.solvers import normal
+
+stats = pytest.importorskip("scipy.stats")
 
 METHODS = ["BA", "TRNA"]
 
