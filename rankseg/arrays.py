@@ -73,7 +73,13 @@ def to_numpy_view(x: Array) -> Array:
         if x.dtype == torch.bfloat16:
             return x.view(torch.int16).numpy()
         return x.numpy()
-    if is_jax_array(x) and kind_of(x) != "traced":
+    if is_jax_array(x):
+        jax = sys.modules["jax"]
+        x = jax.lax.stop_gradient(x)
+        if kind_of(x) == "traced":
+            return x
+        if not isinstance(x, jax.Array):  # what a transformation holds of a NumPy array
+            return np.asarray(x)
         on_cpu = all(place.platform == "cpu" for place in x.devices())
         return np.asarray(x) if on_cpu and x.is_fully_addressable else x
     return x
@@ -88,7 +94,19 @@ def from_numpy(result: np.ndarray, like: Array) -> Array:
     xp = array_namespace(like)
     if is_dask_array(like):
         return xp.asarray(result)
-    return xp.asarray(result, device=device(like))
+    return xp.asarray(result, device=None if kind_of(like) == "traced" else device(like))
+
+
+def largest_label(like: Array) -> int:
+    """Return the largest value of the integers that an array's library makes by default."""
+    xp = array_namespace(like)
+    default = xp.__array_namespace_info__().default_dtypes()["integral"]
+    return int(xp.iinfo(default).max)
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype without its library's."""
+    return getattr(dtype, "name", None) or str(dtype).split(".")[-1]
 
 
 def widen(xp: Namespace, x: Array) -> Array:

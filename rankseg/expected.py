@@ -49,7 +49,7 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
     >>> from rankseg.metrics import expected_dice
     >>> probs = np.array([[[0.9, 0.8, 0.4, 0.1]]])
     >>> expected_dice(probs, probs > 0.5).round(3)
-    array([[0.806]])
+    array([[0.802]])
     """
     return _expected(probs, mask, Dice(number("smooth", smooth, 0, float("inf"))), method)
 
@@ -78,7 +78,7 @@ def expected_iou(probs: Array, mask: Array, smooth: float = 0.0, method: str = "
     >>> from rankseg.metrics import expected_iou
     >>> probs = np.array([[[0.9, 0.8, 0.4, 0.1]]])
     >>> expected_iou(probs, probs > 0.5).round(3)
-    array([[0.705]])
+    array([[0.714]])
     """
     return _expected(probs, mask, IoU(number("smooth", smooth, 0, float("inf"))), method)
 

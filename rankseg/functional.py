@@ -13,13 +13,14 @@ from rankseg.maps import ProbabilityMap
 from rankseg.objectives import OBJECTIVES
 from rankseg.solvers import assignment, exact, normal, pointwise, refinement, rma
 from rankseg.validation import (
+    MODES,
     NORMAL_SOLVERS,
     POLICIES,
-    VOID_INDEX,
     Settings,
     check_classes,
     check_settings,
     check_values,
+    check_void_index,
     choice,
     open_map,
 )
@@ -121,7 +122,7 @@ def predict(
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
     source = open_map(probs, class_axis, valid)
-    check_classes(settings, source.classes, valid is not None)
+    check_classes(settings, source.classes, valid is not None, arrays.largest_label(probs))
     multiclass = settings.output_mode == "multiclass"
     result = _labels(source, settings) if multiclass else _masks(source, settings)
     if source.kind == "host":
@@ -182,7 +183,7 @@ def thresholds(
     """
     settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
     source = open_map(probs, class_axis, valid)
-    check_classes(settings, source.classes, valid is not None)
+    check_classes(settings, source.classes, valid is not None, arrays.largest_label(probs))
     solution = _solve(source, settings)
     if source.kind == "traced":
         return Thresholds(solution.threshold, solution.score, solution.active)
@@ -198,7 +199,9 @@ def thresholds(
 def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
     if source.kind == "lazy":
         check_values(source)
-    pruning = source.state.asarray(settings.pruning_prob)
+    # In the precision of the map: a maximum of float32(0.1) does not exceed 0.1.
+    dtype = np.float64 if source.dtype == source.xp.float64 else np.float32
+    pruning = source.state.asarray(np.asarray(settings.pruning_prob, dtype))
     if settings.solver in NORMAL_SOLVERS:
         return normal.solve(source, settings.smooth, pruning, settings.solver, settings.eps)
     solver = {"RMA": rma, "exact": exact}[settings.solver]
@@ -272,9 +275,13 @@ def rankseg_rma(
     >>> rankseg_rma(np.array([[[0.6, 0.45, 0.45, 0.1]]]), output_mode="multilabel")
     array([[[ True,  True,  True, False]]])
     """
-    given = {"unassigned_policy": unassigned_policy, "void_index": void_index}
-    defaults = {"unassigned_policy": POLICIES[0], "void_index": VOID_INDEX}
-    params: dict[str, Any] = {k: value for k, value in given.items() if value != defaults[k]}
+    policy = choice("unassigned_policy", unassigned_policy, POLICIES)
+    params: dict[str, Any] = {
+        "unassigned_policy": policy,
+        "void_index": check_void_index(void_index),
+    }
+    if choice("output_mode", output_mode, MODES) == "multilabel" and policy == POLICIES[0]:
+        params = {}  # masks have no unassigned pixels; a policy that says otherwise is refused
     return rankseg(
         probs,
         metric,

@@ -62,7 +62,8 @@ class ProbabilityMap:
     def summary(self) -> Summary:
         """The smallest and largest value and the sum of each row, from one read of the map."""
         groups = self.groups(np.ones((self.batch, self.classes), dtype=bool))
-        parts = [self.rows(group).summarize() for group in groups]
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are looked for here
+            parts = [self.rows(group).summarize() for group in groups]
         return Summary(*self.collect(groups, parts, width=3))
 
     def groups(self, wanted: Array) -> list[RowIndex]:

@@ -77,7 +77,7 @@ class Dice:
         """With D = mu + n + 1 + s: 2 / (D + 1) (p - m / D - s (D + 1) / (2 D (D - 1)))."""
         full = mass + size + self.smooth + 1
         slope = 2 / (full + 1)
-        emptiness = ratio(self.smooth, full - 1) * (full + 1) / (2 * full)
+        emptiness = ratio(self.smooth, full - 1) * ((full + 1) / full) / 2
         return slope, slope * (overlap / full + emptiness)
 
 

@@ -1,6 +1,7 @@
 """RankSEG with remembered settings."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from rankseg.arrays import Array
@@ -47,17 +48,24 @@ class RankSEG:
         self._settings = check_settings(
             metric, smooth, output_mode, solver, pruning_prob, solver_params
         )
-        self.metric = self._settings.metric
-        self.smooth = self._settings.smooth
-        self.output_mode = self._settings.output_mode
-        self.solver = self._settings.solver
-        self.pruning_prob = self._settings.pruning_prob
-        self.class_axis = check_class_axis(class_axis)
-        self.solver_params = dict(solver_params)
+        self._class_axis = check_class_axis(class_axis)
+        self._solver_params = dict(solver_params)
+
+    metric = property(attrgetter("_settings.metric"), doc="What is maximised.")
+    smooth = property(attrgetter("_settings.smooth"), doc="Constant added to both sums.")
+    output_mode = property(attrgetter("_settings.output_mode"), doc="Labels or masks.")
+    solver = property(attrgetter("_settings.solver"), doc="How the masks are found.")
+    pruning_prob = property(attrgetter("_settings.pruning_prob"), doc="Above it classes count.")
+    class_axis = property(attrgetter("_class_axis"), doc="Position of the class axis.")
+
+    @property
+    def solver_params(self) -> dict[str, Any]:
+        """Parameters of the solver that were given."""
+        return dict(self._solver_params)
 
     def predict(self, probs: Array, *, valid: Array | None = None) -> Array:
         """Return labels or masks, as `rankseg.functional.rankseg` does."""
-        return predict(probs, self._settings, self.class_axis, valid)
+        return predict(probs, self._settings, self._class_axis, valid)
 
     __call__ = predict
 

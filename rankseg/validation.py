@@ -77,10 +77,14 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
     if not is_number:
         raise TypeError(f"{name} must be a real number, found {value!r}")
-    if not (isfinite(value) and low <= value <= high):
+    try:
+        result = float(value)
+    except OverflowError:
+        result = float("inf")
+    if not (isfinite(result) and low <= result <= high):
         bounds = f"in [{low}, {high}]" if isfinite(high) else f"finite and >= {low}"
         raise ValueError(f"{name} must be {bounds}, found {value!r}")
-    return float(value)
+    return result
 
 
 def _is_int(value: object) -> bool:
@@ -101,7 +105,10 @@ def _check_solver(solver: object, metric: str, output_mode: str) -> str:
 
 def _check_pruning(value: Any) -> float | tuple[float, ...]:
     if arrays.is_array(value) and value.ndim == 1:
-        value = np.asarray(arrays.read_values(value)[0]).tolist()
+        host = arrays.to_numpy_view(value)
+        if array_namespace(value).isdtype(value.dtype, "real floating"):
+            host = arrays.widen(array_namespace(host), host)
+        value = np.asarray(arrays.read_values(host)[0]).tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(number(f"pruning_prob[{i}]", p, 0, 1) for i, p in enumerate(value))
     return number("pruning_prob", value, 0, 1)
@@ -125,11 +132,7 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
     ):
         raise TypeError(f"safe_screening must be a bool or 'auto', found {screening!r}")
     policy = choice("unassigned_policy", params.get("unassigned_policy", POLICIES[0]), POLICIES)
-    void_index: Any = params.get("void_index", VOID_INDEX)
-    if not _is_int(void_index):
-        raise TypeError(f"void_index must be an int, found {void_index!r}")
-    if not -(2**63) <= void_index < 2**63:
-        raise ValueError(f"void_index must fit int64, found {void_index}")
+    void_index = check_void_index(params.get("void_index", VOID_INDEX))
     if void_index != VOID_INDEX and policy != "void":
         raise ValueError(f"void_index={void_index} requires unassigned_policy='void'")
     eps = number("eps", params.get("eps", Settings.eps), 0, 1)
@@ -142,14 +145,23 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
         raise ValueError(f"refine must be >= 0, found {refine}")
     return {
         "unassigned_policy": policy,
-        "void_index": int(void_index),
+        "void_index": void_index,
         "eps": eps,
         "refine": int(refine),
     }
 
 
-def check_classes(settings: Settings, classes: int, has_valid: bool) -> None:
-    """Check the settings against the number of classes of the probabilities."""
+def check_void_index(value: Any) -> int:
+    """Return a void index that fits int64."""
+    if not _is_int(value):
+        raise TypeError(f"void_index must be an int, found {value!r}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"void_index must fit int64, found {value}")
+    return int(value)
+
+
+def check_classes(settings: Settings, classes: int, has_valid: bool, largest: int) -> None:
+    """Check the settings against the number of classes and the largest label of an array."""
     if classes == 1 and settings.output_mode == "multiclass":
         raise ValueError(
             "probs has one class, which cannot make a multiclass label map: use "
@@ -168,6 +180,11 @@ def check_classes(settings: Settings, classes: int, has_valid: bool) -> None:
             f"void_index must lie outside [0, {classes}), the classes of probs, "
             f"found {settings.void_index}"
         )
+    if multiclass and writes_void and not -largest - 1 <= settings.void_index <= largest:
+        raise ValueError(
+            f"void_index must fit the labels of this library, which end at {largest}, "
+            f"found {settings.void_index}"
+        )
 
 
 def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> ProbabilityMap:
@@ -182,7 +199,7 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
         )
     xp = array_namespace(probs)
     dtype, shape = probs.dtype, tuple(probs.shape)
-    if not xp.isdtype(dtype, "real floating") or getattr(dtype, "itemsize", 0) > 8:
+    if arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
     if len(shape) < 3:
         raise ValueError(f"probs must have shape (batch, class, *spatial), found {shape}")
@@ -192,12 +209,13 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
     probs = xp.moveaxis(probs, axis, 1)
     if valid is not None:
         valid = _check_valid(xp, valid, (probs.shape[0], *probs.shape[2:]))
-    source = ProbabilityMap(
-        arrays.to_numpy_view(probs), valid, clip=arrays.kind_of(probs) == "traced"
-    )
+    if shape[0] == 0:  # nothing to compute, so any array will do
+        probs = np.zeros(probs.shape, np.float32)
+        valid = None if valid is None else np.zeros(valid.shape, bool)
+    probs = arrays.to_numpy_view(probs)
+    source = ProbabilityMap(probs, valid, clip=arrays.kind_of(probs) == "traced")
     if source.kind in ("host", "device"):
-        tolerance = 5e-7 if dtype in (xp.float32, xp.float64) else 4 * float(xp.finfo(dtype).eps)
-        check_values(source, tolerance)
+        check_values(source)
     return source
 
 
@@ -213,10 +231,13 @@ def check_class_axis(axis: Any, ndim: int | None = None) -> int:
     return int(axis)
 
 
-def check_values(source: ProbabilityMap, tolerance: float = 5e-7) -> None:
+def check_values(source: ProbabilityMap) -> None:
     """Refuse values outside [0, 1]; have those clipped that are outside by rounding only."""
+    tolerance = 5e-7
+    if source.probs.dtype != source.dtype:  # half precision: 4 units in the last place of 1
+        tolerance = 2.0**-8 if arrays.dtype_name(source.probs.dtype) == "float16" else 2.0**-5
     low, high, mass = source.summary
-    if not np.all(np.isfinite(low + high + mass)):
+    if not all(np.all(np.isfinite(part)) for part in (low, high, mass)):
         raise ValueError("probs must be finite, found NaN or infinity")
     lowest, highest = np.min(low, initial=0), np.max(high, initial=0)
     if lowest < -tolerance or highest > 1 + tolerance:

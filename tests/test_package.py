@@ -75,7 +75,18 @@ def test_the_version_is_that_of_the_installed_metadata(monkeypatch, installed):
 
 
 @pytest.mark.parametrize(
-    "name", ["RankSEG", "rankseg_rma", "functional", "thresholds", "__version__"]
+    "name",
+    [
+        "RankSEG",
+        "RefinedNormal",
+        "RefinedNormalPB",
+        "__version__",
+        "distribution",
+        "functional",
+        "rankdice_ba",
+        "rankseg_rma",
+        "thresholds",
+    ],
 )
 def test_public_names_are_exported(name):
     assert hasattr(rankseg, name)
@@ -94,6 +105,7 @@ COMMON = {
     "solver": "RMA",
     "pruning_prob": 0.5,
 }
+BA = {"solver": "BA", "smooth": 0.0, "eps": 1e-4, "pruning_prob": 0.5}
 RMA = {"unassigned_policy": "max_score", "void_index": 255, "safe_screening": False}
 
 
@@ -108,6 +120,7 @@ RMA = {"unassigned_policy": "max_score", "void_index": 255, "safe_screening": Fa
             {name: value for name, value in COMMON.items() if name != "solver"} | RMA,
             None,
         ),
+        (rankseg.rankdice_ba, ["probs"], BA, None),
     ],
 )
 def test_arguments_have_the_order_and_the_defaults_of_the_published_package(
@@ -129,7 +142,14 @@ def test_the_examples_in_docstrings_are_true(name):
 
 
 @pytest.mark.parametrize(
-    "function", [functional.rankseg, rankseg.rankseg_rma, rankseg.thresholds, rankseg.RankSEG]
+    "function",
+    [
+        functional.rankseg,
+        rankseg.rankdice_ba,
+        rankseg.rankseg_rma,
+        rankseg.thresholds,
+        rankseg.RankSEG,
+    ],
 )
 def test_public_functions_show_an_example(function):
     assert ">>>" in function.__doc__

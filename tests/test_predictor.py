@@ -16,6 +16,8 @@ SETTINGS = [
     {"metric": "iou", "smooth": 2.0, "pruning_prob": 0.8},
     {"output_mode": "multilabel", "pruning_prob": [0.1, 0.5, 0.9], "safe_screening": "auto"},
     {"unassigned_policy": "void", "void_index": -1, "pruning_prob": 0.9},
+    {"metric": "iou", "solver": "exact", "refine": 2},
+    {"solver": "TRNA", "output_mode": "multilabel", "eps": 1e-3},
     {"metric": "accuracy", "solver": "argmax"},
     {"metric": "accuracy", "solver": "TR", "output_mode": "multilabel"},
 ]
@@ -67,6 +69,7 @@ def test_settings_come_in_the_order_of_the_function():
         ({"smooth": -1}, ValueError),
         ({"output_mode": None}, TypeError),
         ({"metric": "iou", "solver": "BA"}, ValueError),
+        ({"solver": "BA", "output_mode": "multilabel", "eps": 2}, ValueError),
         ({"pruning_prob": [0.5, 2]}, ValueError),
         ({"class_axis": 0}, ValueError),
         ({"void_index": True}, TypeError),
@@ -103,7 +106,7 @@ def test_repr_shows_every_setting_and_makes_the_same_object(settings):
     shown = repr(RankSEG(**settings))
     for name in ("metric", "smooth", "output_mode", "solver", "pruning_prob", "class_axis"):
         assert f"{name}=" in shown
-    for name in ("unassigned_policy", "void_index", "safe_screening"):
+    for name in ("unassigned_policy", "void_index", "safe_screening", "refine", "eps"):
         assert (f"{name}={settings.get(name)!r}" in shown) == (name in settings)
     again = eval(shown, {"RankSEG": RankSEG})
     assert repr(again) == shown

@@ -7,9 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rankseg import RankSEG, rankseg_rma, thresholds
+from rankseg import RankSEG, rankdice_ba, rankseg_rma, thresholds
 from rankseg.functional import rankseg
-from rankseg.validation import PLANNED
 
 PROBS = np.array([[[0.6, 0.45, 0.45, 0.1], [0.4, 0.55, 0.55, 0.9]]])
 VALID = np.ones((1, 4), dtype=bool)
@@ -193,20 +192,25 @@ def test_each_solver_is_accepted_with_its_metrics_and_modes_only(
     settings = {"metric": metric, "output_mode": output_mode, "solver": solver}
     supported = PAIRS[metric, output_mode]
     with warnings.catch_warnings(action="ignore"):
-        if solver not in supported:
+        if solver in supported:
+            assert check(**settings) is not None
+        else:
             with refused(ValueError, repr(solver), repr(metric), repr(output_mode), *supported):
                 check(**settings)
-        elif solver in PLANNED:
-            with refused(NotImplementedError, repr(solver)):
-                check(**settings)
-        else:
-            assert check(**settings) is not None
 
 
-@pytest.mark.parametrize("solver", ["BA", "TRNA", "BA+TRNA"])
-def test_planned_solvers_say_that_they_are_not_implemented(check, solver):
-    with refused(NotImplementedError, repr(solver)):
-        check(solver=solver.lower(), output_mode="multilabel", eps=1e-4)
+@pytest.mark.parametrize("solver", ["RMA", "exact", "TR", "argmax"])
+def test_rankdice_ba_takes_the_normal_approximations_only(solver):
+    assert rankdice_ba(PROBS, " trna ").shape == PROBS.shape
+    with refused(ValueError, "solver must be one of 'BA', 'TRNA', 'BA+TRNA'", repr(solver)):
+        rankdice_ba(PROBS, solver)
+
+
+@pytest.mark.parametrize("solver", ["exact", "BA", "TRNA", "BA+TRNA"])
+def test_solvers_that_need_values_refuse_a_trace(solver):
+    jax = pytest.importorskip("jax")
+    with refused(NotImplementedError, repr(solver), "RMA"):
+        jax.jit(lambda x: rankseg(x, solver=solver, output_mode="multilabel"))(PROBS.astype("f4"))
 
 
 @pytest.mark.parametrize("metric", ["dice", "iou"])
@@ -228,21 +232,61 @@ def test_argmax_needs_two_channels_in_multilabel():
     ("settings", "taken"),
     [
         ({}, ["safe_screening", "unassigned_policy", "void_index"]),
+        ({"solver": "exact"}, ["unassigned_policy", "void_index"]),
         ({"output_mode": "multilabel"}, ["safe_screening"]),
+        ({"solver": "BA", "output_mode": "multilabel"}, ["eps"]),
         ({"metric": "acc", "solver": "argmax"}, ["no further parameters"]),
         ({"metric": "acc", "solver": "TR", "output_mode": "multilabel"}, ["no further parameters"]),
     ],
 )
 def test_an_unknown_solver_parameter_is_refused_with_the_known_ones(check, settings, taken):
-    with refused(TypeError, "eps", "speed", "takes", *taken):
-        check(**settings, speed=9, eps=1e-4)
+    with refused(TypeError, "does not take depth, speed; it takes", *taken):
+        check(**settings, speed=9, depth=1)
 
 
+@pytest.mark.parametrize("solver", ["RMA", "exact"])
+@pytest.mark.parametrize("output_mode", ["multiclass", "multilabel"])
+def test_eps_is_for_the_normal_approximations_only(check, solver, output_mode):
+    with refused(TypeError, repr(solver), "does not take eps"):
+        check(solver=solver, output_mode=output_mode, eps=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, -0.1, 2, float("nan")])
+def test_eps_must_be_inside_the_unit_interval(check, value):
+    with refused(ValueError, "eps must be in", f"found {value!r}"):
+        check(solver="BA", output_mode="multilabel", eps=value)
+
+
+@pytest.mark.parametrize("value", [True, "1e-4", None])
+def test_eps_must_be_a_real_number_and_no_bool(check, value):
+    with refused(TypeError, "eps must be a real number", f"found {value!r}"):
+        check(solver="TRNA", output_mode="multilabel", eps=value)
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", None])
+def test_refine_must_be_an_int_and_no_bool(check, value):
+    with refused(TypeError, "refine must be an int", f"found {value!r}"):
+        check(refine=value)
+
+
+def test_refine_must_not_be_negative(check):
+    with refused(ValueError, "refine must be >= 0", "found -1"):
+        check(refine=-1)
+
+
+@pytest.mark.parametrize("settings", [{"output_mode": "multilabel"}, {"solver": "argmax"}])
+def test_refine_is_for_labels_of_dice_and_iou_only(check, settings):
+    metric = "accuracy" if "solver" in settings else "dice"
+    with refused(TypeError, "does not take refine"):
+        check(metric=metric, refine=1, **settings)
+
+
+@pytest.mark.parametrize("solver", ["RMA", "exact"])
 @pytest.mark.parametrize("name", ["unassigned_policy", "void_index"])
-def test_multilabel_takes_no_unassigned_pixels(check, name):
+def test_multilabel_takes_no_unassigned_pixels(check, name, solver):
     value = {"unassigned_policy": "void", "void_index": -1}[name]
-    with refused(TypeError, name, "safe_screening"):
-        check(output_mode="multilabel", **{name: value})
+    with refused(TypeError, f"does not take {name}"):
+        check(output_mode="multilabel", solver=solver, **{name: value})
 
 
 @pytest.mark.parametrize("value", [True, False, "auto", " Auto "])
