@@ -16,7 +16,7 @@ from functools import partial
 
 import maps
 import numpy as np
-from harness import Array, Library, choose, load_libraries, medians, open_peer, say, table
+from harness import HERE, Array, Library, choose, load_libraries, medians, open_peer, say, table
 
 from rankseg.functional import rankseg
 
@@ -127,7 +127,8 @@ def main() -> None:
     print(table(COLUMNS + (PEER_COLUMNS if peer is not None else []), rows), flush=True)
 
     if options.tests:
-        sys.exit(subprocess.call([sys.executable, "-m", "pytest", "tests", "-k", "torch or cupy"]))
+        command = [sys.executable, "-m", "pytest", "tests", "-k", "torch or cupy"]
+        sys.exit(subprocess.call(command, cwd=HERE.parent))
 
 
 if __name__ == "__main__":

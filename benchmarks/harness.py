@@ -173,7 +173,7 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("the reference process ended; its error is above")
+            sys.exit("RANKSEG_PEER: the reference process ended; its error is above")
         return json.loads(line)
 
     def _ask(self, **request: Any) -> Any:

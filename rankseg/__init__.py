@@ -2,10 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from rankseg import distribution, functional
-from rankseg.distribution import RefinedNormal, RefinedNormalPB
-from rankseg.functional import Thresholds, rankdice_ba, rankseg_rma, thresholds
-from rankseg.predictor import RankSEG
+from . import distribution, functional
+from .distribution import RefinedNormal, RefinedNormalPB
+from .functional import Thresholds, rankdice_ba, rankseg_rma, thresholds
+from .predictor import RankSEG
 
 try:
     __version__ = version("rankseg")

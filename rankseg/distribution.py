@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rankseg import arrays
-from rankseg.arrays import Array
-from rankseg.validation import number
+from . import arrays
+from .arrays import Array
+from .validation import number
 
 _erf = np.vectorize(erf, otypes=[float])
 REACH = 40.0

@@ -3,12 +3,12 @@
 import numpy as np
 from array_api_compat import array_namespace
 
-from rankseg import arrays
-from rankseg.arrays import Array
-from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Dice, IoU, Objective
-from rankseg.solvers import exact
-from rankseg.validation import check_values, choice, number, open_map
+from . import arrays
+from .arrays import Array
+from .maps import ProbabilityMap
+from .objectives import Dice, IoU, Objective
+from .solvers import exact
+from .validation import check_values, choice, number, open_map
 
 METHODS = ("exact", "rma")
 

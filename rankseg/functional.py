@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace
 
-from rankseg import arrays
-from rankseg.arrays import Array
-from rankseg.maps import ProbabilityMap
-from rankseg.objectives import OBJECTIVES
-from rankseg.solvers import assignment, exact, normal, pointwise, refinement, rma
-from rankseg.validation import (
+from . import arrays
+from .arrays import Array
+from .maps import ProbabilityMap
+from .objectives import OBJECTIVES
+from .solvers import assignment, exact, normal, pointwise, refinement, rma
+from .validation import (
     MODES,
     NORMAL_SOLVERS,
     POLICIES,
@@ -73,7 +73,8 @@ def rankseg(
     **solver_params
         For RMA and exact, multiclass: `unassigned_policy` ("max_score" or "void") says what
         becomes of a pixel that no class selected, the class that gains most or `void_index`
-        (default 255, outside of [0, class)). `refine=n` then makes up to n passes that improve
+        (default 255, outside of [0, class); also what `valid` writes, for argmax too).
+        `refine=n` then makes up to n passes that improve
         the sum of the classes' objectives over labels, which overlaps resolved once need not
         maximise (default 0). For BA, TRNA and BA+TRNA: `eps` in (0, 1), default
         1e-4, the probability left out of the normal approximation. For RMA `safe_screening` is

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from rankseg import arrays
-from rankseg.arrays import Array, Slab
+from . import arrays
+from .arrays import Array, Slab
 
 RowIndex: TypeAlias = tuple[int, int] | tuple[np.ndarray, np.ndarray] | EllipsisType
 """Sample and class of one row, samples and classes of several, or ``...`` for every row.

@@ -18,8 +18,8 @@ from typing import Literal
 
 from array_api_compat import array_namespace, is_array_api_obj
 
-from rankseg.arrays import Array, count, kind_of, state_dtype
-from rankseg.expected import expected_dice, expected_iou
+from .arrays import Array, count, kind_of, state_dtype
+from .expected import expected_dice, expected_iou
 
 __all__ = ["class_presence", "dice", "expected_dice", "expected_iou", "iou", "mean_score"]
 

@@ -22,7 +22,7 @@ References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.1
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rankseg.arrays import Array
+from .arrays import Array
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

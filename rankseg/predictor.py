@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from rankseg.arrays import Array
-from rankseg.functional import predict
-from rankseg.validation import check_class_axis, check_settings
+from .arrays import Array
+from .functional import predict
+from .validation import check_class_axis, check_settings
 
 
 class RankSEG:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from rankseg import arrays
-from rankseg.arrays import Array
-from rankseg.maps import ProbabilityMap
+from . import arrays
+from .arrays import Array
+from .maps import ProbabilityMap
 
 METRICS = {"dice": "dice", "iou": "iou", "acc": "accuracy", "accuracy": "accuracy"}
 MODES = ("multiclass", "multilabel")
@@ -25,6 +25,7 @@ SOLVERS = {
     ("accuracy", "multilabel"): ("TR", "argmax"),
 }
 NORMAL_SOLVERS = ("BA", "TRNA", "BA+TRNA")
+LABEL_PARAMS = ["refine", "unassigned_policy", "void_index"]
 VOID_INDEX = 255
 
 
@@ -115,16 +116,17 @@ def _check_pruning(value: Any) -> float | tuple[float, ...]:
 
 
 def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict[str, Any]:
-    allowed = ["safe_screening"] if solver == "RMA" else []
-    if solver in ("RMA", "exact") and output_mode == "multiclass":
-        allowed += ["unassigned_policy", "void_index", "refine"]
-    if solver in NORMAL_SOLVERS:
-        allowed = ["eps"]
+    allowed = ["eps"] if solver in NORMAL_SOLVERS else []
+    if solver == "RMA":
+        allowed += ["safe_screening"]
+    if output_mode == "multiclass":
+        allowed += ["void_index"] if solver == "argmax" else LABEL_PARAMS
     unknown = sorted(set(params) - set(allowed))
     if unknown:
+        taken = ", ".join(sorted(allowed)) or "no further parameters"
         raise TypeError(
             f"solver {solver!r} with output_mode={output_mode!r} does not take "
-            f"{', '.join(unknown)}; it takes {', '.join(allowed) or 'no further parameters'}"
+            f"{', '.join(unknown)}; it takes {taken}"
         )
     screening = params.get("safe_screening", False)
     if not isinstance(screening, bool) and not (
@@ -133,8 +135,6 @@ def _check_params(solver: str, output_mode: str, params: dict[str, Any]) -> dict
         raise TypeError(f"safe_screening must be a bool or 'auto', found {screening!r}")
     policy = choice("unassigned_policy", params.get("unassigned_policy", POLICIES[0]), POLICIES)
     void_index = check_void_index(params.get("void_index", VOID_INDEX))
-    if void_index != VOID_INDEX and policy != "void":
-        raise ValueError(f"void_index={void_index} requires unassigned_policy='void'")
     eps = number("eps", params.get("eps", Settings.eps), 0, 1)
     if eps in (0, 1):
         raise ValueError(f"eps must be in (0, 1), found {params['eps']!r}")
@@ -173,14 +173,24 @@ def check_classes(settings: Settings, classes: int, has_valid: bool, largest: in
         raise ValueError(
             f"pruning_prob has {len(settings.pruning_prob)} values, but probs has {classes} classes"
         )
+    if settings.output_mode == "multiclass":
+        _check_void(settings, classes, has_valid, largest)
+
+
+def _check_void(settings: Settings, classes: int, has_valid: bool, largest: int) -> None:
     writes_void = settings.unassigned_policy == "void" or has_valid
-    multiclass = settings.output_mode == "multiclass"
-    if multiclass and writes_void and 0 <= settings.void_index < classes:
+    if not writes_void:
+        if settings.void_index != VOID_INDEX:
+            raise ValueError(
+                f"void_index={settings.void_index} requires unassigned_policy='void' or valid"
+            )
+        return
+    if 0 <= settings.void_index < classes:
         raise ValueError(
             f"void_index must lie outside [0, {classes}), the classes of probs, "
             f"found {settings.void_index}"
         )
-    if multiclass and writes_void and not -largest - 1 <= settings.void_index <= largest:
+    if not -largest - 1 <= settings.void_index <= largest:
         raise ValueError(
             f"void_index must fit the labels of this library, which end at {largest}, "
             f"found {settings.void_index}"
@@ -197,22 +207,26 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
         raise TypeError(
             f"probs must be an array (NumPy, PyTorch, CuPy, JAX, ...), found {type(probs).__name__}"
         )
-    xp = array_namespace(probs)
+    if isinstance(probs, np.ma.MaskedArray):
+        raise TypeError("probs must not be a masked array: pass its data, and valid=~mask")
     dtype, shape = probs.dtype, tuple(probs.shape)
     if arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
     if len(shape) < 3:
         raise ValueError(f"probs must have shape (batch, class, *spatial), found {shape}")
+    if not all(isinstance(n, int) for n in shape):
+        raise ValueError(f"probs must have a known shape, found {shape}")
     axis = check_class_axis(class_axis, len(shape))
     if 0 in shape[1:]:
         raise ValueError(f"probs must have at least one class and one pixel, found shape {shape}")
-    probs = xp.moveaxis(probs, axis, 1)
+    xp, pixels = array_namespace(probs), shape[:axis] + shape[axis:][1:]
     if valid is not None:
-        valid = _check_valid(xp, valid, (probs.shape[0], *probs.shape[2:]))
+        valid = _check_valid(xp, valid, pixels)
     if shape[0] == 0:  # nothing to compute, so any array will do
-        probs = np.zeros(probs.shape, np.float32)
-        valid = None if valid is None else np.zeros(valid.shape, bool)
+        probs = np.zeros(shape, np.float32)
+        valid = None if valid is None else np.zeros(pixels, bool)
     probs = arrays.to_numpy_view(probs)
+    probs = array_namespace(probs).moveaxis(probs, axis, 1)
     source = ProbabilityMap(probs, valid, clip=arrays.kind_of(probs) == "traced")
     if source.kind in ("host", "device"):
         check_values(source)
@@ -220,15 +234,15 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
 
 
 def check_class_axis(axis: Any, ndim: int | None = None) -> int:
-    """Return the position of the class axis, which is any but the first."""
+    """Return the class axis, which is any but the first; not negative where `ndim` is known."""
     if not _is_int(axis):
         raise TypeError(f"class_axis must be an int, found {axis!r}")
-    if (ndim is not None and not -ndim < axis < ndim) or axis == 0:
+    if axis == 0 or (ndim is not None and not -ndim < axis < ndim):
         bounds = "" if ndim is None else f" of [{1 - ndim}, {ndim})"
         raise ValueError(
             f"class_axis must be an axis{bounds} other than the batch axis 0, found {axis}"
         )
-    return int(axis)
+    return int(axis) if ndim is None else int(axis) % ndim
 
 
 def check_values(source: ProbabilityMap) -> None:

@@ -66,6 +66,13 @@ def _torch() -> Backend:
     return Backend("torch", asarray, lambda x: x.numpy())
 
 
+def _torch_cuda() -> Backend:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return Backend("torch", lambda x: torch.from_numpy(x.copy()).cuda(), lambda x: x.cpu().numpy())
+
+
 def _strict() -> Backend:
     strict = pytest.importorskip("array_api_strict")
     return Backend("strict", strict.asarray)
@@ -97,6 +104,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "numpy-strided": _numpy(_strided),
     "torch": _torch,
     "torch-device": _torch,
+    "torch-cuda": _torch_cuda,
     "jax": _jax,
     "jax-device": _jax,
     "jax-jit": lambda: _jax(jit=True),

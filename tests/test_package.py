@@ -4,9 +4,11 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import shutil
 import subprocess
 import sys
 from importlib import metadata, resources
+from pathlib import Path
 
 import pytest
 
@@ -158,6 +160,24 @@ def test_public_functions_show_an_example(function):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_it_is_for(name):
     assert pytest.importorskip(name).__doc__
+
+
+def test_the_package_can_be_vendored_under_another_name(tmp_path):
+    ignore = shutil.ignore_patterns("__pycache__")
+    source = Path(rankseg.__file__).parent
+    shutil.copytree(source, tmp_path / "host" / "_vendored", ignore=ignore)
+    (tmp_path / "host" / "__init__.py").touch()
+    program = (
+        "import sys, numpy as np\n"
+        "from host._vendored import RankSEG\n"
+        "from host._vendored.metrics import expected_dice\n"
+        "print(RankSEG(output_mode='multilabel')(np.array([[[0.6, 0.45, 0.1]]])).tolist())\n"
+        "print('rankseg' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[[[True, True, False]]]\nFalse\n"
 
 
 def test_the_package_is_marked_as_typed():

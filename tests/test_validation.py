@@ -235,7 +235,7 @@ def test_argmax_needs_two_channels_in_multilabel():
         ({"solver": "exact"}, ["unassigned_policy", "void_index"]),
         ({"output_mode": "multilabel"}, ["safe_screening"]),
         ({"solver": "BA", "output_mode": "multilabel"}, ["eps"]),
-        ({"metric": "acc", "solver": "argmax"}, ["no further parameters"]),
+        ({"metric": "acc", "solver": "argmax"}, ["void_index"]),
         ({"metric": "acc", "solver": "TR", "output_mode": "multilabel"}, ["no further parameters"]),
     ],
 )
@@ -352,9 +352,24 @@ def test_the_default_void_index_cannot_mark_invalid_pixels_of_256_classes():
     assert not masks.any()  # there is no label in masks that could be mistaken
 
 
-def test_a_void_index_needs_the_void_policy(check):
-    with refused(ValueError, "void_index=7", "unassigned_policy='void'"):
-        check(void_index=7)
+@pytest.mark.parametrize("settings", [{}, {"metric": "acc", "solver": "argmax"}])
+def test_a_void_index_needs_the_void_policy_or_invalid_pixels(settings):
+    with refused(ValueError, "void_index=7", "unassigned_policy='void' or valid"):
+        rankseg(PROBS, void_index=7, **settings)
+    valid = np.array([[True, True, True, False]])
+    assert rankseg(PROBS, void_index=7, valid=valid, **settings)[0, 3] == 7
+
+
+def test_a_masked_array_is_refused():
+    with refused(TypeError, "probs", "masked array", "valid"):
+        rankseg(np.ma.masked_array(PROBS, PROBS > 0.9))
+
+
+def test_a_dask_array_of_unknown_shape_is_refused():
+    da = pytest.importorskip("dask.array")
+    probs = da.from_array(np.full((1, 3, 8), 0.3, np.float32))
+    with refused(ValueError, "probs", "known shape"):
+        rankseg(probs[:, :, da.from_array(np.arange(8)) > 3])
 
 
 @pytest.mark.parametrize("policy", ["max_score", "MAX_SCORE", " max_score "])

@@ -1,5 +1,5 @@
 """``python -m rankseg.cli`` is ``rankseg``."""
 
-from rankseg.cli import main
+from . import main
 
 main()

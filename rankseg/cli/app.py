@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from rankseg import __version__
-from rankseg.cli.errors import CommandError, one_line_errors
-from rankseg.cli.files import replacing
-from rankseg.cli.predict import Options, plan, predict_file
+from .. import __version__
+from .errors import CommandError, one_line_errors
+from .files import replacing
+from .predict import Options, plan, predict_file
 
 _DEMO_PICTURE = Path("rankseg-demo.png")
 
@@ -195,10 +195,10 @@ def demo(
     with one_line_errors():
         _check_png(output)
         with replacing(output) as temporary:
-            from rankseg.demo.picture import study_figure
-            from rankseg.demo.report import print_study
-            from rankseg.demo.study import run_study
-            from rankseg.plotting import new_figure, save_png
+            from ..demo.picture import study_figure
+            from ..demo.report import print_study
+            from ..demo.study import run_study
+            from ..plotting import new_figure, save_png
 
             new_figure(1, 1)  # fails now, not after the training, if Matplotlib is missing
             with Console(stderr=True).status("Drawing scenes and training two small models ..."):

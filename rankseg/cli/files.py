@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rankseg.cli.errors import CommandError, describe
+from .errors import CommandError, describe
 
 READABLE = (".npy", ".npz", ".pt")
 WRITABLE = (".npy", ".png")

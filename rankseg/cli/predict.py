@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rankseg.activations import sigmoid, softmax
-from rankseg.cli.errors import CommandError, describe
-from rankseg.cli.files import (
+from ..activations import sigmoid, softmax
+from ..functional import rankseg
+from ..plotting import class_colours, comparison_figure, save_png
+from ..predictor import RankSEG
+from .errors import CommandError, describe
+from .files import (
     READABLE,
     WRITABLE,
     read_array,
@@ -19,9 +22,6 @@ from rankseg.cli.files import (
     write_npy,
     write_png,
 )
-from rankseg.functional import rankseg
-from rankseg.plotting import class_colours, comparison_figure, save_png
-from rankseg.predictor import RankSEG
 
 Track = Callable[[Iterable[int]], Iterable[int]]
 

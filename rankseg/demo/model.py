@@ -6,8 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from rankseg.activations import softmax
-from rankseg.demo.scenes import blur_matrix
+from ..activations import softmax
+from .scenes import blur_matrix
 
 _SCALES = (1.0, 2.0, 4.0, 8.0)
 _RATE, _DECAY, _DECAY_OF_SQUARES = 3e-3, 0.9, 0.999

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rankseg.demo.scenes import CLASSES
-from rankseg.demo.study import Case, Comparison, Study
-from rankseg.plotting import add_legend, new_figure, show_image
+from ..plotting import add_legend, new_figure, show_image
+from .scenes import CLASSES
+from .study import Case, Comparison, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rankseg.demo.scenes import CLASSES
-from rankseg.demo.study import Case, Comparison, Study
+from .scenes import CLASSES
+from .study import Case, Comparison, Study
 
 _NAMES = {"dice": "Dice", "iou": "IoU"}
 _VERDICTS = {1: "[green]better[/]", 0: "unclear", -1: "[red]worse[/]"}

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rankseg import metrics
-from rankseg.demo.model import PixelMLP, pixel_features
-from rankseg.demo.scenes import CLASSES, Scenes, make_scenes
-from rankseg.functional import rankseg
+from .. import metrics
+from ..functional import rankseg
+from .model import PixelMLP, pixel_features
+from .scenes import CLASSES, Scenes, make_scenes
 
 _SCORES = {"dice": metrics.dice, "iou": metrics.iou}
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from rankseg import arrays
-from rankseg.arrays import Array, Namespace, Slab
-from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Objective
-from rankseg.solvers.rma import Solution
+from .. import arrays
+from ..arrays import Array, Namespace, Slab
+from ..maps import ProbabilityMap
+from ..objectives import Objective
+from .rma import Solution
 
 BARRED = 8.0
 """More than two normalised increments can differ by: takes a class out of the competition."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rankseg.arrays import Array
+from ..arrays import Array
 
 
 class Masks(NamedTuple):

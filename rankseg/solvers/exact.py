@@ -28,14 +28,14 @@ from math import ceil, inf
 
 import numpy as np
 
-from rankseg import generating
-from rankseg.arrays import Array, Slab
-from rankseg.generating import Pixels
-from rankseg.maps import ProbabilityMap, Row
-from rankseg.objectives import Dice, Objective
-from rankseg.solvers import rma
-from rankseg.solvers.candidates import Candidates, Masks
-from rankseg.solvers.rma import Solution
+from .. import generating
+from ..arrays import Array, Slab
+from ..generating import Pixels
+from ..maps import ProbabilityMap, Row
+from ..objectives import Dice, Objective
+from . import rma
+from .candidates import Candidates, Masks
+from .rma import Solution
 
 WIDTH = 0.01
 """First guess of how far in probability the exact threshold is from RMA's."""

@@ -18,11 +18,11 @@ from math import ceil, inf, log, sqrt
 
 import numpy as np
 
-from rankseg.arrays import Array
-from rankseg.distribution import RefinedNormalPB
-from rankseg.maps import ProbabilityMap, Row
-from rankseg.solvers.candidates import Candidates, Masks
-from rankseg.solvers.rma import Solution
+from ..arrays import Array
+from ..distribution import RefinedNormalPB
+from ..maps import ProbabilityMap, Row
+from .candidates import Candidates, Masks
+from .rma import Solution
 
 RULE = 32
 """Most nodes of the Gauss rule that stands for a refined normal."""

@@ -2,9 +2,9 @@
 
 from array_api_compat import device
 
-from rankseg.arrays import Array
-from rankseg.maps import ProbabilityMap
-from rankseg.solvers.assignment import masks
+from ..arrays import Array
+from ..maps import ProbabilityMap
+from .assignment import masks
 
 
 def most_probable(source: ProbabilityMap) -> Array:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from array_api_compat import device
 
-from rankseg import arrays
-from rankseg.arrays import Array, Slab
-from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Objective
-from rankseg.solvers.assignment import BARRED, heirs_of, increments
-from rankseg.solvers.rma import Solution
+from .. import arrays
+from ..arrays import Array, Slab
+from ..maps import ProbabilityMap
+from ..objectives import Objective
+from .assignment import BARRED, heirs_of, increments
+from .rma import Solution
 
 DAMPING = 0.5
 """Share of the newest sums in those at which the objective is made linear."""

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankseg.arrays import Array
-from rankseg.maps import ProbabilityMap, RowIndex, Rows
-from rankseg.objectives import Dice, Objective
-from rankseg.solvers.candidates import Masks
-from rankseg.solvers.sliver import finish_dice
+from ..arrays import Array
+from ..maps import ProbabilityMap, RowIndex, Rows
+from ..objectives import Dice, Objective
+from .candidates import Masks
+from .sliver import finish_dice
 
 START = 0.4
 """First threshold of a row without a better guess."""

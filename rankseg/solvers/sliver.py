@@ -7,10 +7,10 @@ probabilities in a narrow interval are undecided, and the objective is evaluated
 
 import numpy as np
 
-from rankseg.arrays import Array
-from rankseg.maps import Rows
-from rankseg.objectives import Dice
-from rankseg.solvers.candidates import Candidates, Masks
+from ..arrays import Array
+from ..maps import Rows
+from ..objectives import Dice
+from .candidates import Candidates, Masks
 
 GRID = 8
 """Thresholds tried across the sliver where its pixels cannot be picked out."""
