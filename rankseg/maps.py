@@ -59,6 +59,12 @@ class ProbabilityMap:
         return self.kind in ("host", "device") and capabilities["data-dependent shapes"]
 
     @cached_property
+    def reads_views(self) -> bool:
+        """Whether a block of one row on the host is a view of the map."""
+        plain = self.valid is None and not self.clip and self.probs.dtype == self.dtype
+        return plain and bool(self.probs[0, 0].flags.c_contiguous)
+
+    @cached_property
     def summary(self) -> Summary:
         """The smallest and largest value and the sum of each row, from one read of the map."""
         groups = self.groups(np.ones((self.batch, self.classes), dtype=bool))
@@ -139,6 +145,8 @@ class ProbabilityMap:
         if self.kind == "traced" or self.dtype == self.xp.float64:
             return values
         nearest = np.float32(values)
+        if isinstance(values, float):  # one row
+            return float(nearest if nearest <= values else np.nextafter(nearest, np.float32(0)))
         excess = (nearest > values) * (nearest - np.nextafter(nearest, np.float32(0)))
         return (nearest - excess).astype(float)
 
@@ -253,6 +261,17 @@ class Row(Rows):
         for lines, *rest in arrays.slabs((last - first, *source.spatial[1:]), source.block):
             slab = (slice(first + lines.start, first + lines.stop), *rest)
             yield slab, source.read(self.index, slab)
+
+    def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
+        """Count the pixels above the threshold, and offer to sum them."""
+        if not self.source.reads_views:
+            return super().above(threshold)
+        held = [(x, self._compare(x, threshold)) for _, x in self.blocks(threshold)]
+        size = sum(np.count_nonzero(mask) for _, mask in held)
+        return (
+            self.scale * size,
+            lambda: self.scale * sum(arrays.total(np, x, self.ndim, mask) for x, mask in held),
+        )
 
     def summarize(self) -> tuple[float, ...]:
         """Return the smallest value, the largest value and the sum, and remember the peaks."""

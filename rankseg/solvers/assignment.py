@@ -107,7 +107,7 @@ def _labels_in_blocks(
     slabs = [
         _LabelSlab(source, b, classes, solution.threshold[b, classes], slab)
         for b, classes in enumerate(heirs)
-        for slab in arrays.slabs(source.spatial, max(2**13, 2**20 // len(classes)))
+        for slab in arrays.slabs(source.spatial, max(2**13, 2**21 // len(classes)))
     ]
     size, overlap = solution.size.copy(), solution.overlap.copy()
     for slab in slabs:

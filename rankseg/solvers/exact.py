@@ -104,8 +104,8 @@ def contenders(row: Row, objective: Objective, mass: float, given: Masks) -> Can
     center = objective.break_even(reached)
     below = above = WIDTH
     while True:
-        low = row.source.round(np.float64(max(center - below, 0.0)))
-        high = row.source.round(np.float64(min(center + above, 1.0)))
+        low = row.source.round(max(center - below, 0.0))
+        high = row.source.round(min(center + above, 1.0))
         ((size, overlap),) = row.above_each([high])
         found = Candidates.of(row.between(low, high)[1], low, size, overlap)
         margins = objective.margin(reached, found.sizes, found.overlaps, mass)
