@@ -262,6 +262,12 @@ class Row(Rows):
             slab = (slice(first + lines.start, first + lines.stop), *rest)
             yield slab, source.read(self.index, slab)
 
+    def positive(self) -> np.ndarray:
+        """Return the probabilities above zero."""
+        parts = [x.reshape(-1) for _, x in self.blocks(0.0)]
+        values = np.concatenate(parts or [np.zeros(0)])
+        return values if np.min(values, initial=1.0) > 0 else values[values > 0]
+
     def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
         """Count the pixels above the threshold, and offer to sum them."""
         if not self.source.reads_views:

@@ -59,10 +59,10 @@ def test_icdf_inverts_the_cdf_on_every_backend(backend):
 
 
 def test_interval_is_clipped_to_the_support():
-    law = RefinedNormalPB(np.array([6, 6]), np.array([0.5, 5.8]), 1.0, 0.0)
+    law = RefinedNormalPB(6, np.array([0.5, 3.0, 5.8]), np.array([1.0, 0.1, 1.0]), 0.0)
     lower, upper = law.interval(1e-4)
-    assert lower.tolist() == [0, 0]
-    assert upper.tolist() == [5, 6]
+    assert lower.tolist() == [0, 1, 0]
+    assert upper.tolist() == [5, 4, 6]
     assert lower.dtype == np.int32
 
 

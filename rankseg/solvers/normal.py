@@ -99,7 +99,7 @@ def best_in_row(row: Row, smooth: float, method: str, eps: float) -> tuple[Masks
 def scored_masks(row: Row, smooth: float, method: str, eps: float) -> tuple[Candidates, np.ndarray]:
     """Return the masks worth a look, the empty one first, and one minus their scores."""
     source = row.source
-    masks = Candidates.of(row.between(0.0, inf)[1], 0.0, 0.0, 0.0)
+    masks = Candidates.of(row.positive(), 0.0, 0.0, 0.0)
     positives = Positives.of(masks, source.pixels)
     floor = float(np.finfo(np.float64 if source.dtype == source.xp.float64 else np.float32).eps)
     masks = masks.between(0, _last_worth(masks, source.pixels, smooth))

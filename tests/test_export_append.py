@@ -1,0 +1,592 @@
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper
+from rankseg.export.append import append_rma, appended, save
+from rankseg.export.recognize import GraphIndex, recognize
+
+from rankseg.activations import sigmoid, softmax
+from rankseg.functional import rankseg
+
+NEWEST = onnx.defs.onnx_opset_version()
+OPSETS = [11, 12, 13, 17, 18, 21, NEWEST]
+CLASSES = 5
+
+
+def node(kind, inputs, outputs, **attributes):
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+def with_axes(kind, value, output, axes, opset):
+    """Squeeze or Unsqueeze in the form of the opset."""
+    if opset < 13:
+        return [node(kind, value, output, axes=axes)]
+    listed = numpy_helper.from_array(np.array(axes))
+    return [
+        node("Constant", "", f"{output}_axes", value=listed),
+        node(kind, f"{value} {output}_axes", output),
+    ]
+
+
+def make_model(
+    nodes,
+    outputs=("y",),
+    opset=17,
+    shape=(1, 3, 24, 32),
+    classes=CLASSES,
+    dtype=TensorProto.FLOAT,
+    ir_version=None,
+    out_type=None,
+    seed=0,
+):
+    """A convolution of `x` that gives `logits`, and what follows."""
+    rng = np.random.default_rng(seed)
+    kernel = [classes, shape[1], *[3] * (len(shape) - 2)]
+    weight = rng.normal(size=kernel).astype(helper.tensor_dtype_to_np_dtype(dtype))
+    conv = node("Conv", "x weight", "logits", pads=[1] * 2 * (len(shape) - 2))
+    infos = [helper.make_tensor_value_info(name, out_type or dtype, None) for name in outputs]
+    graph = helper.make_graph(
+        [conv, *nodes],
+        "segmenter",
+        [helper.make_tensor_value_info("x", dtype, shape)],
+        infos,
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = ir_version or helper.find_min_ir_version_for(model.opset_import)
+    model = onnx.shape_inference.infer_shapes(model)
+    del model.graph.value_info[:]
+    return model
+
+
+def picture(shape=(1, 3, 24, 32), dtype=np.float32, seed=1):
+    """Smooth noise, so that classes make regions."""
+    values = np.random.default_rng(seed).normal(size=shape)
+    for axis in range(2, len(shape)):
+        for _ in range(3):
+            values = values + np.roll(values, 1, axis) + np.roll(values, 2, axis)
+    return (values / values.std()).astype(dtype)
+
+
+def run(model, feeds, *names):
+    """Values of a model by onnxruntime."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    for name in set(names) - {value.name for value in model.graph.output}:
+        shown.graph.output.append(onnx.ValueInfoProto(name=name))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        shown.SerializeToString(), options, ["CPUExecutionProvider"]
+    )
+    return session.run(list(names), feeds)
+
+
+def check(model, made, value, feeds=None, activation=None, class_axis=1, name="labels", **settings):
+    """Compare the new output with `rankseg` on a value of the model as it was."""
+    onnx.checker.check_model(made, full_check=True)
+    assert made.opset_import[0].version == model.opset_import[0].version
+    feeds = feeds or {"x": picture()}
+    (values,) = run(model, feeds, value)
+    values = values.astype(np.float32)
+    probs = {None: np.clip(values, 0, 1)}
+    probs["softmax"] = softmax(values, class_axis)
+    probs["sigmoid"] = sigmoid(values)
+    expected = rankseg(probs[activation], class_axis=class_axis, **settings)
+    (found,) = run(made, feeds, name)
+    assert found.size == expected.size
+    assert np.mean(found.reshape(expected.shape) == expected) >= 0.9999
+    return found
+
+
+SOFTMAX_LAST = [
+    node("Transpose", "logits", "last", perm=[0, 2, 3, 1]),
+    node("Softmax", "last", "last_probs", axis=3),
+    node("Transpose", "last_probs", "y", perm=[0, 3, 1, 2]),
+]
+
+
+# Endings at every opset
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("form", ["flat", "function"])
+def test_softmax(opset, form):
+    model = make_model(SOFTMAX_LAST, opset=opset)
+    made = append_rma(model, form=form)
+    found = check(model, made, "y")
+    assert found.shape == (1, 24, 32)
+    assert found.dtype == np.int64
+    assert [value.name for value in made.graph.output] == ["labels"]
+    assert made.ir_version == (max(8, model.ir_version) if form == "function" else model.ir_version)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_logits(opset, activation):
+    model = make_model([node("Identity", "logits", "y")], opset=opset)
+    check(
+        model,
+        append_rma(model, activation=activation, metric="iou"),
+        "y",
+        None,
+        activation,
+        metric="iou",
+    )
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_argmax_is_replaced(opset):
+    model = make_model([node("ArgMax", "logits", "y", axis=1)], opset=opset, out_type=7)
+    made = append_rma(model, activation="softmax", name="y")
+    assert check(model, made, "logits", None, "softmax", name="y").shape == (1, 1, 24, 32)
+    assert made.graph.output[0] == model.graph.output[0]
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_channels_last(opset):
+    model = make_model(SOFTMAX_LAST[:2], ["last_probs"], opset=opset)
+    made = append_rma(model)
+    assert check(model, made, "last_probs", class_axis=-1).shape == (1, 24, 32)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_squeezed_batch(opset):
+    squeeze = with_axes("Squeeze", "y_batch", "y", [0], opset)
+    nodes = [*SOFTMAX_LAST[:2], node("Transpose", "last_probs", "y_batch", perm=[0, 3, 1, 2])]
+    model = make_model([*nodes, *squeeze], opset=opset)
+    assert check(model, append_rma(model), "y_batch").shape == (24, 32)
+    made = append_rma(model, output_mode="multilabel")
+    found = check(model, made, "y_batch", name="masks", output_mode="multilabel")
+    assert found.shape == (CLASSES, 24, 32)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_resize_to_the_input(opset):
+    pool = node("AveragePool", "logits", "y", kernel_shape=[2, 2], strides=[2, 2])
+    model = make_model([pool], opset=opset, shape=("N", 3, "H", "W"))
+    made = append_rma(model, activation="softmax", resize_to="input")
+    feeds = {"x": picture((2, 3, 24, 32))}
+    value = appended(made)["labels"]["input"]
+    assert check(made, made, value, feeds, "softmax").shape == (2, 24, 32)
+    values, small = run(made, feeds, value, "y")
+    np.testing.assert_allclose(values, doubled(doubled(small, 2), 3), rtol=1e-5, atol=1e-5)
+
+
+def doubled(x, axis):
+    """Linear interpolation with half-pixel centres to twice the length."""
+    x = np.moveaxis(x, axis, -1)
+    before = np.concatenate([x[..., :1], x[..., :-1]], -1)
+    after = np.concatenate([x[..., 1:], x[..., -1:]], -1)
+    both = np.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], -1)
+    return np.moveaxis(both.reshape(*x.shape[:-1], -1), -1, axis)
+
+
+# More endings
+
+
+def test_labels_keep_the_shape_and_casts_behind_an_argmax():
+    nodes = [
+        node("ArgMax", "logits", "top", axis=1, keepdims=0),
+        node("Cast", "top", "as_float", to=1),
+        *with_axes("Unsqueeze", "as_float", "y", [3], 17),
+    ]
+    model = make_model(nodes)
+    made = append_rma(model, activation="softmax", label_dtype="int32")
+    found = check(model, made, "logits", None, "softmax")
+    assert found.shape == (1, 24, 32, 1)
+    assert found.dtype == np.int32
+    assert not {"top", "as_float", "y"} & {name for n in made.graph.node for name in n.output}
+
+
+def test_log_softmax():
+    model = make_model([node("LogSoftmax", "logits", "y", axis=1)])
+    made = append_rma(model)
+    assert appended(made)["labels"]["activation"] == "softmax"
+    check(model, made, "y", None, "softmax")
+
+
+def test_sigmoid_of_one_class():
+    model = make_model([node("Sigmoid", "logits", "y")], classes=1)
+    made = append_rma(model, output_mode="multilabel")
+    check(model, made, "y", name="masks", output_mode="multilabel")
+    with pytest.raises(ValueError, match="one class"):
+        append_rma(model)
+
+
+def test_squeezed_class():
+    squeeze = with_axes("Squeeze", "probs", "y", [1], 17)
+    model = make_model([node("Sigmoid", "logits", "probs"), *squeeze], classes=1)
+    made = append_rma(model, output_mode="multilabel")
+    found = check(model, made, "probs", name="masks", output_mode="multilabel")
+    assert found.shape == (1, 24, 32)
+
+
+def test_volume():
+    shape = (2, 3, 12, 16, 20)
+    model = make_model([node("Softmax", "logits", "y", axis=1)], shape=shape)
+    check(model, append_rma(model), "y", {"x": picture(shape)})
+
+
+def test_lines():
+    model = make_model([node("Softmax", "logits", "y", axis=1)], shape=(2, 3, 500))
+    check(model, append_rma(model), "y", {"x": picture((2, 3, 500))})
+
+
+def test_dynamic_batch_and_size():
+    model = make_model([node("Softmax", "logits", "y", axis=1)], shape=("N", 3, "H", "W"))
+    made = append_rma(model)
+    dims = made.graph.output[0].type.tensor_type.shape.dim
+    assert [dim.dim_param for dim in dims] == ["N", "", ""]  # a convolution hides the others
+    for shape in [(1, 3, 24, 32), (3, 3, 40, 17)]:
+        assert check(model, made, "y", {"x": picture(shape)}).shape == (shape[0], *shape[2:])
+
+
+def test_half_precision():
+    model = make_model([node("Softmax", "logits", "y", axis=1)], dtype=TensorProto.FLOAT16)
+    feeds = {"x": picture(dtype=np.float16)}
+    check(model, append_rma(model), "y", feeds)
+    made = append_rma(model, resize_to=(48, 64))
+    check(made, made, appended(made)["labels"]["input"], feeds)
+
+
+@pytest.mark.parametrize("ends_quantized", [False, True])
+def test_quantized(ends_quantized):
+    constants = [
+        node("Constant", "", "scale", value=numpy_helper.from_array(np.float32(1 / 255))),
+        node("Constant", "", "zero", value=numpy_helper.from_array(np.uint8(0))),
+    ]
+    nodes = [*SOFTMAX_LAST, *constants, node("QuantizeLinear", "y scale zero", "q")]
+    nodes.append(node("DequantizeLinear", "q scale zero", "d"))
+    if ends_quantized:
+        model = make_model(nodes[:-1], ["q"], out_type=TensorProto.UINT8)
+        check(model, append_rma(model), "y")
+    else:
+        model = make_model(nodes, ["d"])
+        check(model, append_rma(model), "d")
+
+
+def test_resize_behind_softmax_keeps_probabilities():
+    nodes = [
+        node("Softmax", "logits", "small", axis=1),
+        node(
+            "Constant", "", "s", value=numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))
+        ),
+        node("Resize", "small  s", "y", mode="linear"),
+    ]
+    nodes[-1].input[:] = ["small", "", "s"]
+    model = make_model(nodes)
+    check(model, append_rma(model), "y")
+    nodes[-1].attribute[0].s = b"cubic"
+    with pytest.raises(ValueError, match="does not decide"):
+        append_rma(make_model(nodes))
+
+
+def test_joint_softmax_of_old_opsets_is_not_taken_for_probabilities():
+    model = make_model([node("Softmax", "logits", "y", axis=1)], opset=12)
+    with pytest.raises(ValueError, match="axes 1 to 3 at once"):
+        append_rma(model)
+
+
+# Several heads, names and outputs
+
+
+def heads():
+    nodes = [
+        node("Softmax", "logits", "y", axis=1),
+        node("Sigmoid", "logits", "z"),
+        node("GlobalAveragePool", "logits", "pooled"),
+        node("Flatten", "pooled", "score"),
+    ]
+    return make_model(nodes, ["y", "z", "score"])
+
+
+def test_several_heads():
+    model = heads()
+    made = append_rma(model, "y")
+    assert [value.name for value in made.graph.output] == ["labels", "z", "score"]
+    both = append_rma(made, "z", output_mode="multilabel", form="function")
+    assert [value.name for value in both.graph.output] == ["labels", "masks", "score"]
+    check(model, both, "y")
+    check(model, both, "z", name="masks", output_mode="multilabel")
+    assert set(appended(both)) == {"labels", "masks"}
+    with pytest.raises(ValueError, match=r"choose an output, the model has 'y' \[1, 5, 24, 32\]"):
+        append_rma(model)
+    with pytest.raises(ValueError, match="no output 'a'; the model has 'y'"):
+        append_rma(model, "a")
+
+
+def test_only_one_head_could_be_meant():
+    model = heads()
+    del model.graph.output[1]
+    assert [value.name for value in append_rma(model).graph.output] == ["labels", "score"]
+
+
+def test_two_functions_in_one_model():
+    made = append_rma(append_rma(heads(), "y", form="function"), "z", name="l2", form="function")
+    check(heads(), made, "y")
+    check(heads(), made, "z", name="l2")
+    assert len({function.name for function in made.functions}) == 2
+
+
+def test_keep_outputs():
+    model = make_model([node("ArgMax", "logits", "y", axis=1, keepdims=0)], out_type=7)
+    made = append_rma(model, activation="softmax", keep_outputs=True)
+    assert [value.name for value in made.graph.output] == ["y", "labels"]
+    check(model, made, "logits", None, "softmax")
+    with pytest.raises(ValueError, match="a value 'y' already"):
+        append_rma(model, activation="softmax", keep_outputs=True, name="y")
+
+
+def test_names_do_not_collide():
+    model = make_model([node("Softmax", "logits", "rankseg/whole", axis=1)], ["rankseg/whole"])
+    made = append_rma(model)
+    assert appended(made)["labels"]["prefix"] == "rankseg_2/"
+    check(model, made, "rankseg/whole")
+
+
+def test_old_ir_version_gets_no_initializers():
+    model = make_model(SOFTMAX_LAST, opset=11, ir_version=3)
+    model.graph.input.append(helper.make_tensor_value_info("weight", 1, [CLASSES, 3, 3, 3]))
+    made = append_rma(model)
+    assert len(made.graph.initializer) == 1
+    check(model, made, "y")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"smooth": 1.0},
+        {"pruning_prob": (0.2, 0.5, 0.9, 0.5, 0.5)},
+        {"unassigned_policy": "void"},
+        {"unassigned_policy": "void", "void_index": 77},
+        {"metric": "iou", "output_mode": "multilabel"},
+    ],
+)
+@pytest.mark.parametrize("profile", ["onnxruntime", "static"])
+def test_settings(settings, profile):
+    model = make_model(SOFTMAX_LAST)
+    made = append_rma(model, profile=profile, name="result", **settings)
+    check(model, made, "y", name="result", **settings)
+
+
+def test_metadata_names_settings_and_source(tmp_path):
+    model = make_model(SOFTMAX_LAST)
+    helper.set_model_props(model, {"author": "me"})
+    onnx.save(model, tmp_path / "m.onnx")
+    made = append_rma(tmp_path / "m.onnx", smooth=0.5)
+    record = appended(made)["labels"]
+    digest = hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest()
+    assert record["source_sha256"] == digest
+    assert record["smooth"] == 0.5
+    assert {p.key: p.value for p in made.metadata_props}["author"] == "me"
+    assert len(made.metadata_props[-1].value) < 700
+
+
+def test_the_model_itself_is_not_changed():
+    model = make_model(SOFTMAX_LAST)
+    before = model.SerializeToString()
+    append_rma(model)
+    assert model.SerializeToString() == before
+
+
+# What is found
+
+
+def test_findings_are_words():
+    ending = recognize(GraphIndex(make_model(SOFTMAX_LAST)), "y")
+    assert str(ending).splitlines() == [
+        "output 'y': float [1, 5, 24, 32]",
+        "probabilities by Softmax over axis 3, then Transpose",
+        "5 classes on axis 1, by the nodes before it",
+    ]
+
+
+def plain_model(shape, nodes, out_type=TensorProto.FLOAT, inputs=None):
+    """A model without convolution."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, inputs or shape)]
+    outputs = [helper.make_tensor_value_info("y", out_type, shape)]
+    graph = helper.make_graph(nodes, "plain", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        (("N", 21, 64, 64), "NCSS"),
+        (("N", 64, 64, 21), "NSSC"),
+        (("N", "H", "W", 4), "NSSC"),
+        (("N", "H", "W", "C"), None),
+        ((1, 64, 64, 64), None),
+    ],
+)
+def test_class_axis_by_sizes(shape, axes):
+    model = plain_model(shape, [node("Sigmoid", "x", "y")])
+    assert recognize(GraphIndex(model), "y").axes == axes
+    if axes is None:
+        with pytest.raises(ValueError, match="class_axis"):
+            append_rma(model)
+        assert append_rma(model, class_axis=-1)
+
+
+# Files
+
+
+def test_external_weights_stay_where_they_are(tmp_path):
+    model = make_model(SOFTMAX_LAST)
+    expected = rankseg(run(model, {"x": picture()}, "y")[0])
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    before = (tmp_path / "w.bin").read_bytes()
+    made = append_rma(tmp_path / "m.onnx")
+    assert made.graph.initializer[0].data_location == TensorProto.EXTERNAL
+    save(made, tmp_path / "out.onnx")
+    assert sorted(os.listdir(tmp_path)) == ["m.onnx", "out.onnx", "w.bin"]
+    assert (tmp_path / "w.bin").read_bytes() == before
+    session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"))
+    np.testing.assert_array_equal(session.run(None, {"x": picture()})[0], expected)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match=r"'w.bin', which is not in"):
+        save(made, tmp_path / "other" / "out.onnx")
+    assert os.listdir(tmp_path / "other") == []
+
+
+def test_weights_over_2_gb(tmp_path):
+    model = make_model(SOFTMAX_LAST)
+    big = TensorProto(name="big", data_type=TensorProto.FLOAT, dims=[3 * 2**28])
+    big.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "big.bin"), ("length", str(3 * 2**30))):
+        big.external_data.add(key=key, value=value)
+    model.graph.initializer.append(big)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with (tmp_path / "big.bin").open("wb") as file:
+        file.truncate(3 * 2**30)  # a hole, which takes no space
+    save(append_rma(tmp_path / "m.onnx"), tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").stat().st_size < 1e5
+
+
+def test_save_never_overwrites_the_input(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(make_model(SOFTMAX_LAST), path)
+    before = path.read_bytes()
+    made = append_rma(path)
+    with pytest.raises(FileExistsError, match="exists already"):
+        save(made, path)
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        save(made, path, overwrite=True)
+    assert path.read_bytes() == before
+    save(made, tmp_path / "out.onnx")
+    save(append_rma(path, metric="iou"), tmp_path / "out.onnx", overwrite=True)
+    assert appended(onnx.load(tmp_path / "out.onnx"))["labels"]["metric"] == "iou"
+    assert sorted(os.listdir(tmp_path)) == ["m.onnx", "out.onnx"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all", bytes(range(256))])
+def test_not_onnx(tmp_path, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match=r"m\.onnx: not an ONNX model"):
+        append_rma(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("opset", [10, NEWEST + 1])
+def test_unsupported_opset(opset):
+    model = make_model(SOFTMAX_LAST)
+    model.opset_import[0].version = opset
+    with pytest.raises(ValueError, match=f"opset {opset} is not supported, only 11 to"):
+        append_rma(model)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arguments", "message"),
+    [
+        ([node("Identity", "logits", "y")], {}, "choose activation 'softmax'"),
+        (SOFTMAX_LAST, {"activation": "softmax"}, "the activation to add is none, not softmax"),
+        (SOFTMAX_LAST, {"activation": "relu"}, "activation"),
+        (SOFTMAX_LAST, {"smooth": -1.0}, "smooth"),
+        (SOFTMAX_LAST, {"metric": "accuracy"}, "metric"),
+        (SOFTMAX_LAST, {"class_axis": 4}, "class_axis=4 is no axis"),
+        (SOFTMAX_LAST, {"form": "tree"}, "form"),
+        (SOFTMAX_LAST, {"resize_to": "output"}, "resize_to must be 'input' or 2"),
+        (SOFTMAX_LAST, {"resize_to": (4, 5, 6)}, "resize_to must be 'input' or 2"),
+        (SOFTMAX_LAST, {"pruning_prob": (0.5, 0.5)}, "2 values"),
+        (SOFTMAX_LAST, {"name": "logits"}, "a value 'logits' already"),
+        ([node("Cast", "logits", "y", to=7)], {}, "int64 and not made by an ArgMax"),
+        ([node("Cast", "logits", "y", to=9)], {}, "bool and not made by an ArgMax"),
+        (
+            [node("GlobalAveragePool", "logits", "p"), node("Flatten", "p", "y")],
+            {"activation": "softmax"},
+            r"shape \[1, 5\]: RankSEG needs",
+        ),
+    ],
+)
+def test_refused(nodes, arguments, message):
+    out_type = next((a.i for n in nodes for a in n.attribute if a.name == "to"), None)
+    with pytest.raises(ValueError, match=message):
+        append_rma(make_model(nodes, out_type=out_type), **arguments)
+
+
+def test_class_axis_against_the_argmax():
+    model = make_model([node("ArgMax", "logits", "y", axis=1)], out_type=7)
+    with pytest.raises(ValueError, match="ArgMax is over axis 1"):
+        append_rma(model, class_axis=-1, activation="softmax")
+
+
+# Real models
+
+
+def test_text_detector():
+    package = pytest.importorskip("rapidocr_onnxruntime")
+    (path,) = Path(package.__file__).parent.glob("models/*det*.onnx")
+    model = onnx.load(path)
+    made = append_rma(path, output_mode="multilabel")
+    feeds = {"x": picture((2, 3, 96, 128))}
+    value = model.graph.output[0].name
+    onnx.checker.check_model(made, full_check=True)
+    (probs,), (masks,) = run(model, feeds, value), run(made, feeds, "masks")
+    assert np.mean(masks == rankseg(probs, output_mode="multilabel")) >= 0.9999
+
+
+@pytest.mark.parametrize("form", ["flat", "function"])
+@pytest.mark.parametrize("name", ["SINet_Softmax", "SINet", "deeplabv3_voc_257"])
+def test_real_models(name, form):
+    folder = os.environ.get("RANKSEG_DATA")
+    if not folder:
+        pytest.skip("RANKSEG_DATA is not set: the real models were NOT tested")
+    path = Path(folder, "models", f"{name}.onnx")
+    model = onnx.load(path)
+    activation = None if "Softmax" in name else "softmax"
+    made = append_rma(path, activation=activation or "auto", form=form)
+    source = model.graph.input[0]
+    for image in photographs():
+        feeds = {source.name: resized(image, source.type.tensor_type.shape.dim[2].dim_value)}
+        check(model, made, model.graph.output[0].name, feeds, activation)
+
+
+def photographs():
+    """A person and a cat, where scikit-image is installed, or noise."""
+    try:
+        from skimage import data
+    except ImportError:
+        return [np.clip(128 + 64 * picture((1, 400, 300, 3))[0], 0, 255).astype(np.uint8)]
+    return [data.astronaut(), data.chelsea()]
+
+
+def resized(image, size):
+    from PIL import Image
+
+    values = np.asarray(Image.fromarray(image).resize((size, size)), np.float32)
+    return np.moveaxis(values / 127.5 - 1, 2, 0)[None]

@@ -1,0 +1,178 @@
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("typer")
+pytest.importorskip("PIL")
+
+import onnx
+from PIL import Image
+from rankseg.export.append import appended
+from rankseg.export.cli import app
+from test_export_verify import segmenter
+from typer.testing import CliRunner
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def refuse(*arguments):
+    """Run what must fail and return its one line."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("rankseg: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def softmax(tmp_path):
+    onnx.save(segmenter("Softmax"), tmp_path / "softmax.onnx")
+    return tmp_path / "softmax.onnx"
+
+
+@pytest.fixture
+def logits(tmp_path):
+    onnx.save(segmenter("Identity", opset=12), tmp_path / "logits.onnx")
+    return tmp_path / "logits.onnx"
+
+
+def test_append(softmax, tmp_path):
+    out = tmp_path / "out.onnx"
+    lines = succeed("append", softmax, "-o", out, "--metric", "iou").splitlines()
+    assert lines[:-1] == [
+        "output 'y': float [?, ?, ?, ?]" if "?" in lines[0] else "output 'y': float [1, 6, 48, 64]",
+        "probabilities by Softmax over axis 1",
+        "6 classes on axis 1, by the nodes before it",
+        "activation to add: none",
+        "outputs are now 'labels'",
+    ]
+    assert lines[-1].startswith(f"{out}: written, +")
+    assert appended(onnx.load(out))["labels"]["metric"] == "iou"
+
+
+def test_append_with_every_option(logits, tmp_path):
+    out = tmp_path / "out.onnx"
+    text = succeed(
+        *("append", logits, "-o", out, "--head", "y", "--smooth", 1, "--mode", "multiclass"),
+        *("--pruning-prob", "0.5,0.4,0.3,0.5,0.5,0.5", "--unassigned-policy", "void"),
+        *("--void-index", 99, "--activation", "softmax", "--class-axis", 1),
+        *("--label-dtype", "uint8", "--keep-outputs", "--resize-to", "96x128"),
+        *("--profile", "static", "--form", "function", "--name", "best"),
+    )
+    assert "IR version 7 becomes 8, for the function" in text
+    assert "values are resized to [96, 128]" in text
+    assert "outputs are now 'y', 'best'" in text
+    record = appended(onnx.load(out))["best"]
+    assert record["pruning_prob"] == [0.5, 0.4, 0.3, 0.5, 0.5, 0.5]
+    assert record["void_index"] == 99
+    assert "100.0000 %" in succeed("verify", out)
+
+
+def test_info(softmax, logits, tmp_path):
+    text = succeed("info", softmax)
+    assert "opset 17, IR version 8, SHA-256 " in text
+    assert "append: tail behind 'y', activation to add: none" in text
+    assert "append: output 'y': ends in Conv, Identity: logits or prob" in succeed("info", logits)
+    succeed("append", softmax, "-o", tmp_path / "out.onnx")
+    text = succeed("info", tmp_path / "out.onnx")
+    assert "output 'labels' is RankSEG's, dice, multiclass" in text
+
+
+def test_verify(softmax, tmp_path):
+    out, picture = tmp_path / "out.onnx", tmp_path / "cat.png"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)).save(picture)
+    succeed("append", softmax, "-o", out)
+    text = succeed(
+        *("verify", out, "--image", picture, "--original", softmax),
+        *("--mean", "0.4,0.5,0.6", "--std", "0.2", "--head", "labels", "--threads", 1),
+    )
+    assert text.count("\n") == 4
+    assert "agreement of 'labels' with NumPy: 100.0000 %" in text
+    assert "time of a run: " in text
+    assert "largest change of the model's own output: 0" in text
+
+
+def test_node(tmp_path):
+    out = tmp_path / "rma.onnx"
+    assert succeed("node", "-o", out) == f"{out}: written, 'probs' to 'labels'\n"
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    arguments = ["--activation", "sigmoid", "--mode", "multilabel", "--form", "function"]
+    text = succeed("node", "-o", out, "--overwrite", "--layout", "NHWC", *arguments)
+    assert text == f"{out}: written, 'logits' to 'masks'\n"
+
+
+# What is refused, with nothing written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--smooth", "-1"], "smooth must be finite and >= 0"),
+        (["--head", "z"], "there is no output 'z'; the model has 'y'"),
+        (["--activation", "sigmoid"], "the activation to add is none, not sigmoid"),
+        (["--pruning-prob", "much"], "--pruning-prob takes a number"),
+        (["--pruning-prob", "0.5,0.5"], "2 values"),
+        (["--resize-to", "big"], "--resize-to takes input or HEIGHTxWIDTH"),
+        (["--resize-to", "4x5x6"], "resize_to must be 'input' or 2 positive sizes"),
+        (["--class-axis", "7"], "class_axis=7 is no axis"),
+        (["--name", "logits"], "the graph has a value 'logits' already"),
+    ],
+)
+def test_append_refuses(softmax, tmp_path, arguments, message):
+    assert message in refuse("append", softmax, "-o", tmp_path / "out.onnx", *arguments)
+    assert os.listdir(tmp_path) == ["softmax.onnx"]
+
+
+def test_logits_need_a_choice(logits, tmp_path):
+    message = refuse("append", logits, "-o", tmp_path / "out.onnx")
+    assert "choose activation 'softmax'" in message
+    assert os.listdir(tmp_path) == ["logits.onnx"]
+
+
+def test_files_that_are_in_the_way(softmax, tmp_path):
+    out = tmp_path / "out.onnx"
+    out.write_text("mine")
+    assert "out.onnx: exists already; --overwrite" in refuse("append", softmax, "-o", out)
+    assert "exists already" in refuse("node", "-o", out)
+    assert out.read_text() == "mine"
+    before = softmax.read_bytes()
+    assert "never overwritten" in refuse("append", softmax, "-o", softmax, "--overwrite")
+    assert softmax.read_bytes() == before
+    succeed("append", softmax, "-o", out, "--overwrite")
+    assert "no such folder" in refuse("append", softmax, "-o", tmp_path / "a" / "b.onnx")
+    assert "is a folder" in refuse("append", softmax, "-o", tmp_path, "--overwrite")
+    assert sorted(os.listdir(tmp_path)) == ["out.onnx", "softmax.onnx"]
+
+
+def test_files_that_are_no_models(softmax, tmp_path):
+    text = tmp_path / "text.onnx"
+    text.write_text("some text")
+    for arguments in (["append", "-o", tmp_path / "out.onnx"], ["info"], ["verify"]):
+        command, *rest = arguments
+        assert "text.onnx: not an ONNX model" in refuse(command, text, *rest)
+        assert "No such file" in refuse(command, tmp_path / "none.onnx", *rest)
+    assert "no RankSEG tail" in refuse("verify", softmax)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_pictures_that_do_not_fit(softmax, tmp_path):
+    out = tmp_path / "out.onnx"
+    succeed("append", softmax, "-o", out)
+    assert "not a readable picture" in refuse("verify", out, "--image", softmax)
+    assert "No such file" in refuse("verify", out, "--image", tmp_path / "none.png")
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (9, 9)).save(picture)
+    assert "--mean takes a number" in refuse("verify", out, "--image", picture, "--mean", "x")

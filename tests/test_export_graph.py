@@ -1,0 +1,319 @@
+"""The ONNX graph: valid at every opset, and the labels and masks of the NumPy package."""
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+from rankseg import activations, thresholds  # noqa: E402
+from rankseg.export import TailSettings, rma_model, tail  # noqa: E402
+from rankseg.functional import rankseg  # noqa: E402
+
+NEWEST = onnx.defs.onnx_opset_version()
+OPSETS = [11, 12, 13, 17, 18, 21, NEWEST]
+PROFILES = ["onnxruntime", "static"]
+SETTINGS = [
+    {},
+    {"metric": "iou"},
+    {"smooth": 1.0},
+    {"metric": "iou", "smooth": 1.0},
+    {"unassigned_policy": "void"},
+    {"unassigned_policy": "void", "void_index": -1},
+    {"pruning_prob": 0.9},
+    {"pruning_prob": (0.9, 0.0, 0.5, 1.0)},
+    {"output_mode": "multilabel"},
+    {"output_mode": "multilabel", "metric": "iou", "smooth": 1.0},
+    {"output_mode": "multilabel", "smooth": 0.1, "pruning_prob": 0.0},
+]
+
+
+def soft_map(shape, classes=4, batch=2, sharpness=3.0, seed=0):
+    """Logits and their softmax, (batch, class, *shape)."""
+    rng = np.random.default_rng(seed)
+    logits = (sharpness * rng.standard_normal((batch, classes, *shape))).astype(np.float32)
+    return logits, activations.softmax(logits, axis=1)
+
+
+def objects(seed, shape=(256, 256), classes=6):
+    """A background and one object of 3 to 50 pixels a class: (1, class, *shape)."""
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((classes, *shape)) * 0.5 - rng.uniform(5, 12)
+    logits[0] = 0
+    grid = np.indices(shape)
+    for c in range(1, classes):
+        radius = np.sqrt(rng.uniform(3, 50) / np.pi)
+        centre = rng.uniform(10, np.array(shape) - 10)
+        offset = grid - centre.reshape(-1, *[1] * len(shape))
+        distance = np.sqrt(np.sum(offset**2, axis=0)) - radius
+        peak = rng.uniform(1, 6) - np.mean(logits[c])
+        logits[c] += peak * np.exp(-(np.maximum(distance, 0) ** 2) / rng.uniform(0.5, 8))
+    return activations.softmax(logits.astype(np.float32)[None], axis=1)
+
+
+def regions(shape=(180, 240), classes=7, seed=0):
+    """Large soft regions, some classes absent."""
+    rng = np.random.default_rng(seed)
+    grid = np.indices(shape) / np.reshape(shape, (-1, *[1] * len(shape)))
+    logits = 0.3 * rng.standard_normal((classes, *shape))
+    for c in range(classes):
+        waves = rng.uniform(-9, 9, (3, len(shape)))
+        phases = rng.uniform(0, 6, 3)
+        field = sum(
+            np.sin(np.tensordot(w, grid, 1) + f) for w, f in zip(waves, phases, strict=True)
+        )
+        logits[c] += 4 * field - (8 if c > 4 else 0)
+    return activations.softmax(logits.astype(np.float32)[None], axis=1)
+
+
+def run(model, x):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (result,) = session.run(None, {session.get_inputs()[0].name: x})
+    return result
+
+
+def check_equal(result, probs, **settings):
+    """Equal but for at most 1 pixel of 10,000."""
+    expected = rankseg(probs, **settings)
+    assert result.shape == expected.shape
+    assert np.count_nonzero(result != expected) <= 1e-4 * expected.size
+
+
+def check_thresholds(probs, **settings):
+    """The masks are those of thresholds within float32 rounding of the package's."""
+    masks = run(rma_model(output_mode="multilabel", **settings), probs)
+    found = thresholds(probs, **settings).threshold.reshape(*probs.shape[:2], 1, 1)
+    close = np.abs(probs - found) <= 4 * np.finfo(np.float32).eps * found
+    assert np.all((masks == (probs > found)) | close)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_valid_and_equal_at_every_opset(opset, profile, settings):
+    model = rma_model(opset=opset, profile=profile, **settings)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    assert model.opset_import[0].version == opset
+    probs = soft_map((24, 40))[1]
+    if opset <= 23:
+        check_equal(run(model, probs), probs, **settings)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("sharpness", [1.0, 3.0, 8.0])
+def test_soft_maps(profile, settings, sharpness):
+    probs = soft_map((96, 130), sharpness=sharpness, seed=int(sharpness))[1]
+    check_equal(run(rma_model(profile=profile, **settings), probs), probs, **settings)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("settings", [s for s in SETTINGS if "pruning_prob" not in s])
+def test_regions(profile, settings):
+    probs = regions()
+    check_equal(run(rma_model(profile=profile, **settings), probs), probs, **settings)
+
+
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_of_a_few_pixels(metric, seed):
+    probs = objects(seed)
+    check_thresholds(probs, metric=metric)
+    for profile in PROFILES:
+        check_equal(run(rma_model(metric=metric, profile=profile), probs), probs, metric=metric)
+
+
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_thresholds_of_regions(metric):
+    for seed in range(3):
+        check_thresholds(regions(seed=seed), metric=metric)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 5), (9, 2), (8, 8), (17, 33)])
+@pytest.mark.parametrize("settings", [{}, {"metric": "iou"}, {"unassigned_policy": "void"}])
+def test_tiny_maps(profile, shape, settings):
+    model = rma_model(profile=profile, **settings)
+    for seed in range(5):
+        probs = soft_map(shape, batch=3, seed=seed)[1]
+        np.testing.assert_array_equal(run(model, probs), rankseg(probs, **settings))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_class_pruned(profile):
+    probs = np.full((2, 4, 10, 12), 0.25, np.float32)
+    probs[1, 2] += 0.5
+    for policy in ("max_score", "void"):
+        settings = {"unassigned_policy": policy, "pruning_prob": 0.6}
+        result = run(rma_model(profile=profile, **settings), probs)
+        np.testing.assert_array_equal(result, rankseg(probs, **settings))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(("shape", "layout"), [((300,), "NWC"), ((40, 50), "NHWC")])
+def test_channels_last(profile, shape, layout):
+    probs = np.ascontiguousarray(np.moveaxis(soft_map(shape)[1], 1, -1))
+    for mode in ("multiclass", "multilabel"):
+        model = rma_model(layout=layout, spatial_ndim=len(shape), output_mode=mode, profile=profile)
+        check_equal(run(model, probs), probs, output_mode=mode, class_axis=-1)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("shape", [(500,), (12, 20, 24)])
+@pytest.mark.parametrize("settings", SETTINGS[:5] + SETTINGS[8:10])
+def test_other_numbers_of_axes(profile, shape, settings):
+    probs = soft_map(shape)[1]
+    model = rma_model(spatial_ndim=len(shape), profile=profile, **settings)
+    check_equal(run(model, probs), probs, **settings)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_other_precisions(dtype, opset):
+    probs = soft_map((30, 40))[1].astype(dtype)
+    for settings in ({}, {"metric": "iou"}, {"smooth": 1.0}, {"output_mode": "multilabel"}):
+        check_equal(run(rma_model(dtype=dtype, opset=opset, **settings), probs), probs, **settings)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_logits(profile):
+    logits, probs = soft_map((64, 70))
+    check_equal(run(rma_model(activation="softmax", profile=profile), logits), probs)
+    model = rma_model(activation="sigmoid", output_mode="multilabel", profile=profile)
+    expected = activations.sigmoid(logits)
+    check_equal(run(model, logits), expected, output_mode="multilabel")
+
+
+@pytest.mark.parametrize("label_dtype", ["int64", "int32", "uint8"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_label_types(label_dtype, profile):
+    probs = soft_map((20, 30))[1]
+    for policy in ("max_score", "void"):
+        settings = {"unassigned_policy": policy}
+        result = run(rma_model(label_dtype=label_dtype, profile=profile, **settings), probs)
+        assert result.dtype == label_dtype
+        check_equal(result, probs, **settings)
+
+
+def test_volume_sums():
+    rng = np.random.default_rng(0)
+    probs = (0.2 + 0.6 * rng.random((1, 2, 96, 128, 128))).astype(np.float32)
+    masks = run(rma_model(spatial_ndim=3, output_mode="multilabel"), probs)
+    found = thresholds(probs).threshold.reshape(1, 2, 1, 1, 1)
+    close = np.abs(probs - found) <= 2e-6 * found
+    assert np.all((masks == (probs > found)) | close)
+
+
+@pytest.mark.parametrize("settings", [{}, {"output_mode": "multilabel"}, {"profile": "static"}])
+def test_reference_evaluator(settings):
+    probs = soft_map((12, 18))[1]
+    model = rma_model(**settings)
+    (result,) = ReferenceEvaluator(model).run(None, {"probs": probs})
+    np.testing.assert_array_equal(result, run(model, probs))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_function_is_one_node_and_the_same(profile, settings):
+    probs = soft_map((24, 40))[1]
+    model = rma_model(form="function", profile=profile, **settings)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(node.op_type, node.domain) for node in model.graph.node] == [("RankSEG", "ai.rankseg")]
+    flat = rma_model(profile=profile, **settings)
+    np.testing.assert_array_equal(run(model, probs), run(flat, probs))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_no_operator_that_sorts_or_loops(settings):
+    for profile in PROFILES:
+        model = rma_model(profile=profile, **settings)
+        kinds = {node.op_type for node in model.graph.node}
+        assert not kinds & {"TopK", "CumSum", "Loop", "Scan", "If", "NonZero", "Where", "Softmax"}
+        if profile == "static":
+            assert not kinds & {"Compress", "Range", "ScatterElements", "Shape"}
+        assert model.ByteSize() < 20_000
+
+
+def test_static_profile_reduces_over_constants():
+    model = rma_model(profile="static", opset=18)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    axes = [node.input[1] for node in model.graph.node if node.op_type.startswith("Reduce")]
+    assert axes and set(axes) <= constants
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    assert onnx.TensorProto.DOUBLE not in kinds
+
+
+def test_metadata_and_shapes():
+    model = rma_model(metric="iou", smooth=1.0, num_classes=5)
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    assert found["rankseg.solver"] == "RMA"
+    assert found["rankseg.metric"] == "iou"
+    assert found["rankseg.smooth"] == "1.0"
+    source, result = model.graph.input[0], model.graph.output[0]
+    sizes = [d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim]
+    assert (source.name, sizes) == ("probs", ["batch", 5, "height", "width"])
+    assert result.name == "labels"
+
+
+def test_names_begin_with_the_prefix():
+    made = tail(
+        TailSettings(),
+        "scores",
+        prefix="mine/",
+        opset=13,
+        spatial_ndim=2,
+        num_classes=3,
+        element_type=onnx.TensorProto.FLOAT,
+    )
+    names = [output for node in made.nodes for output in node.output]
+    names += [tensor.name for tensor in made.initializers]
+    assert all(name.startswith("mine/") for name in names)
+    assert len(set(names)) == len(names)
+    assert (made.output in names, made.output_type) == (True, onnx.TensorProto.INT64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"opset": 10}, "opset must lie in"),
+        ({"opset": NEWEST + 1}, "opset must lie in"),
+        ({"smooth": -1.0}, "smooth must be"),
+        ({"metric": "accuracy"}, "metric must be one of"),
+        ({"activation": "tanh"}, "activation must be one of"),
+        ({"layout": "NDHWC"}, "layout must be one of"),
+        ({"spatial_ndim": 4}, "spatial_ndim must be"),
+        ({"label_dtype": "int8"}, "label_dtype must be one of"),
+        ({"profile": "fast"}, "profile must be one of"),
+        ({"form": "nested"}, "form must be one of"),
+        ({"void_index": 7}, "requires unassigned_policy='void'"),
+        ({"num_classes": 9, "unassigned_policy": "void", "void_index": 7}, "void_index must lie"),
+        ({"label_dtype": "uint8", "unassigned_policy": "void", "void_index": -1}, "must fit"),
+        ({"num_classes": 300, "label_dtype": "uint8"}, "do not fit"),
+        ({"num_classes": 1}, "one class"),
+        ({"num_classes": 3, "pruning_prob": (0.5, 0.5)}, "pruning_prob has 2 values"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rma_model(**arguments)
+
+
+def test_integer_source():
+    with pytest.raises(TypeError, match="found INT64"):
+        tail(
+            TailSettings(),
+            "x",
+            prefix="",
+            opset=17,
+            spatial_ndim=2,
+            num_classes=None,
+            element_type=onnx.TensorProto.INT64,
+        )

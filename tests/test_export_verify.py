@@ -1,0 +1,151 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx
+from onnx import TensorProto, helper
+from rankseg.export.append import append_rma, save
+from rankseg.export.verify import picture_feed, random_feeds, verify
+
+
+def segmenter(ending, opset=17, shape=(1, 3, 48, 64), dtype=TensorProto.FLOAT):
+    """Six classes by a convolution and a last node."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(6, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(dtype))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "weight"], ["logits"], pads=[1, 1, 1, 1]),
+            helper.make_node(ending, ["logits"], ["y"], **({"axis": 1} if "x" in ending else {})),
+        ],
+        "segmenter",
+        [helper.make_tensor_value_info("x", dtype, shape)],
+        [helper.make_tensor_value_info("y", 7 if ending == "ArgMax" else dtype, [None] * 4)],
+        [onnx.numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("ending", "settings"),
+    [
+        ("Softmax", {}),
+        ("Softmax", {"output_mode": "multilabel", "metric": "iou"}),
+        ("Softmax", {"unassigned_policy": "void", "void_index": 99}),
+        ("Softmax", {"resize_to": "input"}),
+        ("Identity", {"activation": "softmax", "form": "function"}),
+        ("Identity", {"activation": "softmax", "opset": 12}),
+        ("Identity", {"activation": "sigmoid", "output_mode": "multilabel"}),
+        ("ArgMax", {"activation": "softmax"}),
+    ],
+)
+def test_agreement(ending, settings):
+    model = segmenter(ending, settings.pop("opset", 17))
+    found = verify(append_rma(model, **settings), model, repeats=2)
+    assert found.agreement >= 0.9999
+    assert found.change == 0
+    assert found.decided == 48 * 64 * (6 if "output_mode" in settings else 1)
+    assert min(found.model_seconds, found.plain_seconds, found.tail_seconds) > 0
+    assert found.map_bytes == 6 * 48 * 64 * 4
+    if os.path.exists("/proc/self/clear_refs"):
+        assert 0 <= found.peak_bytes < 1e9
+    assert "100.0000 %" in str(found) or found.different
+
+
+def test_open_sizes_and_half_precision():
+    model = segmenter("Softmax", shape=("N", 3, "H", "W"), dtype=TensorProto.FLOAT16)
+    found = verify(append_rma(model), repeats=1)
+    assert found.decided == 256 * 256
+    assert found.agreement >= 0.9999
+    assert found.change is None
+
+
+def test_a_wrong_tail_is_found_out():
+    made = append_rma(segmenter("Softmax"), metric="iou", smooth=0.0)
+    for item in made.metadata_props:
+        item.value = item.value.replace('"pruning_prob": 0.5', '"pruning_prob": 0.999')
+    found = verify(made, repeats=1)
+    assert found.agreement < 0.9999
+    assert f"({found.different} of {found.decided} differ)" in str(found)
+
+
+def test_another_original_is_found_out():
+    model, other = segmenter("Softmax"), segmenter("Softmax")
+    other.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(np.ones((6, 3, 3, 3), np.float32), "weight")
+    )
+    found = verify(append_rma(model), other, repeats=1)
+    assert found.change > 0.01
+    assert "largest change" in str(found)
+
+
+def test_external_weights(tmp_path):
+    onnx.save(
+        segmenter("Softmax"),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
+    save(append_rma(tmp_path / "m.onnx"), tmp_path / "out.onnx")
+    found = verify(tmp_path / "out.onnx", tmp_path / "m.onnx", repeats=1)
+    assert found.agreement >= 0.9999
+    assert found.change == 0
+
+
+def test_a_model_without_tail():
+    with pytest.raises(ValueError, match="no RankSEG tail"):
+        verify(segmenter("Softmax"))
+
+
+def test_unknown_output():
+    with pytest.raises(ValueError, match="choose one of the outputs 'labels'"):
+        verify(append_rma(segmenter("Softmax")), output="y")
+
+
+def test_feeds_that_do_not_fit():
+    made = append_rma(segmenter("Softmax"))
+    with pytest.raises(ValueError, match="onnxruntime does not run it"):
+        verify(made, feeds={"x": np.zeros((1, 3, 4, 4), np.float32)})
+
+
+def test_inputs_that_are_no_pictures():
+    model = segmenter("Softmax")
+    model.graph.input.append(helper.make_tensor_value_info("n", TensorProto.INT64, [1]))
+    with pytest.raises(ValueError, match="input 'n' is no picture"):
+        random_feeds(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 3, 48, 64), (1, 3, 48, 64)),
+        (("N", 3, "H", "W"), (1, 3, 64, 96)),
+        ((1, 48, 64, 3), (1, 48, 64, 3)),
+    ],
+)
+def test_picture_feed(shape, expected):
+    pytest.importorskip("PIL")
+    model = segmenter("Softmax", shape=shape)
+    picture = np.full((70, 100, 3), 255, np.uint8)
+    feed = picture_feed(model, picture, np.array([0.5, 0.4, 0.2]), np.array(0.5))["x"]
+    assert feed.shape == expected
+    assert feed.dtype == np.float32
+    corner = feed[0, :, 0, 0] if shape[1] == 3 else feed[0, 0, 0]
+    np.testing.assert_allclose(corner, [1, 1.2, 1.6], rtol=1e-6)
+
+
+def test_real_model():
+    folder = os.environ.get("RANKSEG_DATA")
+    if not folder:
+        pytest.skip("RANKSEG_DATA is not set: the real models were NOT tested")
+    path = Path(folder, "models", "SINet_Softmax.onnx")
+    found = verify(append_rma(path), path, repeats=1)
+    assert found.agreement >= 0.9999
+    assert found.change == 0
