@@ -34,13 +34,13 @@ class Candidates:
         """Lay out the masks between `size` pixels of sum `overlap` and all above `low`."""
         values, counts = np.unique(undecided, return_counts=True)
         values, counts = values[::-1].astype(np.float64), counts[::-1]
-        return cls(
-            values,
-            counts,
-            thresholds=np.append(values, low),
-            sizes=size + np.append(0, np.cumsum(counts)),
-            overlaps=overlap + np.append(0.0, np.cumsum(values * counts)),
-        )
+        sizes, overlaps = np.empty((2, len(values) + 1))
+        sizes[0], overlaps[0] = size, overlap
+        sizes[1:] = counts
+        np.multiply(values, counts, out=overlaps[1:])
+        for sums in (sizes, overlaps):
+            np.cumsum(sums, out=sums)
+        return cls(values, counts, np.append(values, low), sizes, overlaps)
 
     def __getitem__(self, i: int) -> Masks:
         return Masks(self.thresholds[i], self.sizes[i], self.overlaps[i])
