@@ -81,13 +81,14 @@ def test_interpolation_agrees_with_the_direct_sum(monkeypatch, power, smooth):
 
 @pytest.mark.parametrize("mean", [0.5, 3.0, 40.0, 3000.0])
 @pytest.mark.parametrize("nearest", [1.0, 2.5, 300.0])
-def test_gauss_rule_sums_reciprocals(mean, nearest):
+def test_reciprocals_are_interpolated_to_rounding(mean, nearest):
     points = np.arange(max(0, int(mean - 6 * np.sqrt(mean))), int(mean + 6 * np.sqrt(mean)) + 3)
-    weights = stats.poisson.pmf(points, mean)
-    x, w = normal.gauss_rule(points, weights, nearest)
-    assert len(x) <= min(len(points), normal.RULE)
+    pmf = stats.poisson.pmf(points, mean)
+    nodes, weights = normal.reciprocal_rule(points, nearest)
+    assert len(nodes) <= len(points)
     for a in (nearest, 2 * nearest, 1e4):
-        assert w @ (1 / (x + a)) == pytest.approx(weights @ (1 / (points + a)), rel=1e-12)
+        found = pmf @ weights @ (1 / (nodes + a))
+        assert found == pytest.approx(pmf @ (1 / (points + a)), rel=1e-12)
 
 
 def test_ba_trna_is_blind_where_the_deviation_is_large():

@@ -7,10 +7,9 @@ refined normal cut to a central interval of probability 1 - eps and renormalised
                    w(l) = sum_{j <= tau} p_(j) P_-j(l)       (P_-j: without pixel j)
     BA,   eq. 13:  the same with w(l) = P(l) sum_{j <= tau} p_(j).
 
-Two observations make them cheap. The sums over l are expectations of 1 / (l + a), so a Gauss rule
-of P stands for them (`gauss_rule`). And P_-j depends on j only through p_(j), smoothly: omega
-needs P_q at a few Chebyshev nodes q and the cumulative sums of p_(j) L_q(p_(j)), with L_q the
-Lagrange weights.
+Two interpolations make them cheap. 1 / (l + a) is smooth in l, so a few Chebyshev nodes stand for
+all of the interval. And P_-j depends on j only through p_(j), smoothly: omega needs P_q at a few
+Chebyshev nodes q, and the cumulative sums of p_(j) L_q(p_(j)), with L_q the Lagrange weights.
 """
 
 from dataclasses import dataclass
@@ -23,9 +22,6 @@ from ..distribution import RefinedNormalPB
 from ..maps import ProbabilityMap, Row
 from .candidates import Candidates, Masks
 from .rma import Solution
-
-RULE = 32
-"""Most nodes of the Gauss rule that stands for a refined normal."""
 
 INTERPOLANTS = 6
 """Chebyshev nodes in p."""
@@ -118,35 +114,32 @@ def scored_masks(row: Row, smooth: float, method: str, eps: float) -> tuple[Cand
     return masks, _misses(masks, support, everything, smooth) - 2 * hits
 
 
-def gauss_rule(
-    points: np.ndarray, weights: np.ndarray, nearest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return few points and weights with the same sums of weight / (point + a), a >= nearest.
+def chebyshev(x: np.ndarray, low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Chebyshev nodes of [low, high], and the Lagrange weights (x, node) of points x.
 
-    The rule with n points (Lanczos) has the moments of the measure up to 2 n - 1; its error falls
-    like rho^-2n, where rho is the sum of semi-axes of the ellipse, with the ends of the points as
-    foci, that meets the pole at -nearest.
+    A function f that is smooth on the interval is ``weights @ f(nodes)`` at x.
     """
-    half = (points[-1] - points[0]) / 2
+    order = np.arange(1, count)
+    angles = (np.arange(count) + 0.5) * np.pi / count
+    middle, half = (low + high) / 2, (high - low) / 2
+    at = np.arccos(np.clip((x - middle) / half, -1, 1))
+    products = np.cos(np.outer(at, order)) @ np.cos(np.outer(order, angles))
+    return middle + half * np.cos(angles), (1 + 2 * products) / count
+
+
+def reciprocal_rule(points: np.ndarray, nearest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights (point, node) that interpolate 1 / (point + a) for a >= nearest.
+
+    With n Chebyshev nodes the error falls like rho^-n, where rho is the sum of the semi-axes of
+    the ellipse, with the ends of the points as foci, that meets the pole at -nearest.
+    """
+    half = max((points[-1] - points[0]) / 2, 0.5)
     distance = (points[-1] + points[0]) / 2 + nearest
-    rho = (distance + sqrt(distance**2 - half**2)) / max(half, 1e-3)
-    count = min(RULE, ceil(18 / log(rho)))
+    rho = (distance + sqrt(max(distance**2 - half**2, 0))) / half
+    count = ceil(36 / log(rho)) if rho > 1 else len(points)
     if len(points) <= count:
-        return points, weights
-    basis = [np.sqrt(weights / weights.sum())]
-    diagonal, off = [], []
-    for _ in range(count):
-        image = points * basis[-1]
-        diagonal.append(basis[-1] @ image)
-        done = np.array(basis)
-        for _ in range(2):
-            image = image - done.T @ (done @ image)
-        off.append(np.linalg.norm(image))
-        if off[-1] <= 1e-14 * points[-1]:
-            break
-        basis.append(image / off[-1])
-    x, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off[:-1], 1) + np.diag(off[:-1], -1))
-    return x, vectors[0] ** 2 * weights.sum()
+        return points, np.eye(len(points))
+    return chebyshev(points, points[0], points[-1], count)
 
 
 def _last_worth(masks: Candidates, pixels: int, smooth: float) -> int:
@@ -164,18 +157,14 @@ def _restricted(approximation: RefinedNormalPB, support: np.ndarray) -> np.ndarr
     return pmf / pmf.sum(axis=-1, keepdims=True)
 
 
-def _reciprocals(sizes: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # sum_l P(l) / (n + l) for each n but the first (of the empty mask, which has no hits).
-    result = np.zeros(len(sizes))
-    for x, weight in zip(*gauss_rule(points, weights, sizes[1]), strict=True):
-        result[1:] += weight / (sizes[1:] + x)
-    return result
-
-
 def _blind_hits(
     masks: Candidates, support: np.ndarray, pmf: np.ndarray, smooth: float
 ) -> np.ndarray:
-    return masks.overlaps * _reciprocals(masks.sizes + smooth + 1, support, pmf)
+    nodes, weights = reciprocal_rule(support, masks.sizes[1] + smooth + 1)
+    hits = np.zeros(len(masks.sizes))
+    for node, weight in zip(nodes, pmf @ weights, strict=True):
+        hits += weight / (masks.sizes + (smooth + 1 + node))
+    return masks.overlaps * hits
 
 
 def _direct_hits(
@@ -190,17 +179,14 @@ def _direct_hits(
 def _interpolated_hits(
     masks: Candidates, support: np.ndarray, positives: Positives, floor: float, smooth: float
 ) -> np.ndarray:
-    low, high = masks.values[-1], masks.values[0]
-    angles = (np.arange(INTERPOLANTS) + 0.5) * np.pi / INTERPOLANTS
-    q = (low + high) / 2 + (high - low) / 2 * np.cos(angles)
+    q, lagrange = chebyshev(masks.values, masks.values[-1], masks.values[0], INTERPOLANTS)
+    sums = np.cumsum((masks.counts * masks.values)[:, None] * lagrange, axis=0)
     pmf = _restricted(positives.without(q).approximation(floor), support)
-    total = np.zeros(len(masks.sizes))
-    for k in range(INTERPOLANTS):
-        others = np.delete(q, k)
-        lagrange = np.prod([(masks.values - other) / (q[k] - other) for other in others], axis=0)
-        hits = np.append(0.0, np.cumsum(masks.counts * masks.values * lagrange))
-        total += hits * _reciprocals(masks.sizes + smooth + 1, support, pmf[k])
-    return total
+    nodes, weights = reciprocal_rule(support, masks.sizes[1] + smooth + 1)
+    hits = np.zeros(len(masks.sizes))
+    for node, share in zip(nodes, (sums @ (pmf @ weights)).T, strict=True):
+        hits[1:] += share / (masks.sizes[1:] + (smooth + 1 + node))
+    return hits
 
 
 def _misses(masks: Candidates, support: np.ndarray, pmf: np.ndarray, smooth: float) -> np.ndarray:
@@ -209,6 +195,8 @@ def _misses(masks: Candidates, support: np.ndarray, pmf: np.ndarray, smooth: flo
         return np.ones(len(masks.sizes))
     misses = np.zeros(len(masks.sizes))
     misses[0] = np.sum(support / (support + smooth) * pmf)
-    for x, weight in zip(*gauss_rule(support, pmf, masks.sizes[1] + smooth), strict=True):
-        misses[1:] += weight * (masks.sizes[1:] + x) / (masks.sizes[1:] + x + smooth)
+    nodes, weights = reciprocal_rule(support, masks.sizes[1] + smooth)
+    for node, weight in zip(nodes, pmf @ weights, strict=True):
+        positive = masks.sizes[1:] + node
+        misses[1:] += weight * positive / (positive + smooth)
     return misses
