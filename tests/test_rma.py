@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from oracle import best_score, mask_score
 
-from rankseg import arrays, thresholds
+from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
@@ -124,19 +124,25 @@ def test_objects_of_a_few_pixels_in_a_large_map(backend, shape, objects):
 
 
 @pytest.mark.parametrize("block", [64, 700, 10**6])
-@pytest.mark.parametrize("metric", ["dice", "iou"])
+@pytest.mark.parametrize("objective", [Dice(), Dice(1.0), IoU(), IoU(0.5)])
 @pytest.mark.parametrize("shape", [(5000,), (50, 61), (7, 30, 31)])
-def test_blocks_change_nothing(monkeypatch, block, metric, shape):
+def test_blocks_change_nothing(block, objective, shape):
     rng = np.random.default_rng(1)
     p = rng.random((2, 4, *shape)) ** 6
     p[:, :, : shape[0] // 3] *= 0.1  # bands that are skipped
     p[1, 2] = 0.1
-    whole = thresholds(p, metric)
-    monkeypatch.setattr(arrays, "BLOCK", block)
-    source = ProbabilityMap(p, block=block)
-    solution = rma.solve(source, {"dice": Dice, "iou": IoU}[metric](), 0.5)
+    whole = rma.solve(ProbabilityMap(p, block=p.size), objective, 0.5)
+    solution = rma.solve(ProbabilityMap(p, block=block), objective, 0.5)
     assert np.allclose(solution.threshold, whole.threshold, rtol=1e-13)
     assert np.allclose(solution.score[solution.active], whole.score[whole.active], rtol=1e-13)
+
+
+def test_smoothed_dice_of_rows_larger_than_a_block():
+    x = np.linspace(-1, 1, 600, dtype=np.float32)
+    r = np.hypot(*np.meshgrid(x, x))
+    p = (1 / (1 + np.exp(9 * (r - np.float32(0.4)))))[None, None]
+    masks = rankseg(p, smooth=1.0, output_mode="multilabel")
+    check_optimal(p.reshape(1, 1, -1), masks.reshape(1, 1, -1), "dice", 1.0, 1e-7)
 
 
 def test_large_float32_volumes_are_summed_accurately():

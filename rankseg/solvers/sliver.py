@@ -30,11 +30,11 @@ def finish_dice(rows: Rows, objective: Dice, mass: Array, masks: Masks) -> Masks
     low, high = rows.source.round(low * (1 - slack)), rows.source.round(high * (1 + slack))
     ((size, overlap),) = rows.above_each([high])
     numbers, values = rows.between(low, high)
-    result = [np.array(part, dtype=float) for part in (low, size, overlap)]
-    for i in range(size.size):
-        undecided = values[numbers == i]
-        ends = [part.flat[i] for part in (low, size, overlap, mass)]
-        for part, value in zip(result, _best_in_row(objective, undecided, *ends), strict=True):
+    known = [np.asarray(part, dtype=float) for part in (low, size, overlap, mass)]
+    result = [np.empty(known[0].shape) for _ in range(3)]
+    for i in range(known[0].size):
+        best = _best_in_row(objective, values[numbers == i], *(part.flat[i] for part in known))
+        for part, value in zip(result, best, strict=True):
             part.flat[i] = value
     return Masks(*result)
 
