@@ -9,10 +9,10 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper
-from rankseg.export.append import append_rma, appended, save
-from rankseg.export.recognize import GraphIndex, recognize
 
 from rankseg.activations import sigmoid, softmax
+from rankseg.export.append import append_rma, appended, save
+from rankseg.export.recognize import GraphIndex, recognize
 from rankseg.functional import rankseg
 
 NEWEST = onnx.defs.onnx_opset_version()
@@ -346,10 +346,29 @@ def test_keep_outputs():
 
 
 def test_names_do_not_collide():
-    model = make_model([node("Softmax", "logits", "rankseg/whole", axis=1)], ["rankseg/whole"])
+    model = make_model([node("Softmax", "logits", "rs/whole", axis=1)], ["rs/whole"])
     made = append_rma(model)
     assert appended(made)["labels"]["prefix"] == "rankseg_2/"
-    check(model, made, "rankseg/whole")
+    check(model, made, "rs/whole")
+
+
+def test_a_value_that_a_subgraph_reads_stays():
+    def branch(name):
+        output = helper.make_tensor_value_info(name, TensorProto.INT64, [1, 1, 24, 32])
+        return helper.make_graph([node("Identity", "y", name)], name, [], [output])
+
+    true = numpy_helper.from_array(np.array(True))
+    nodes = [
+        node("ArgMax", "logits", "y", axis=1),
+        node("Constant", "", "true", value=true),
+        node("If", "true", "z", then_branch=branch("rs/a"), else_branch=branch("b")),
+    ]
+    model = make_model(nodes, ["y", "z"], out_type=TensorProto.INT64)
+    made = append_rma(model, "y", activation="softmax")
+    assert appended(made)["labels"]["prefix"] == "rankseg_2/"
+    check(model, made, "logits", None, "softmax")
+    feeds = {"x": picture()}
+    np.testing.assert_array_equal(run(made, feeds, "z")[0], run(model, feeds, "z")[0])
 
 
 def test_old_ir_version_gets_no_initializers():

@@ -6,11 +6,11 @@ import pytest
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from onnx.reference import ReferenceEvaluator  # noqa: E402
+from onnx.reference import ReferenceEvaluator
 
-from rankseg import activations, thresholds  # noqa: E402
-from rankseg.export import TailSettings, rma_model, tail  # noqa: E402
-from rankseg.functional import rankseg  # noqa: E402
+from rankseg import activations, thresholds
+from rankseg.export import TailSettings, rma_model, tail
+from rankseg.functional import rankseg
 
 NEWEST = onnx.defs.onnx_opset_version()
 OPSETS = [11, 12, 13, 17, 18, 21, NEWEST]
@@ -103,8 +103,7 @@ def test_valid_and_equal_at_every_opset(opset, profile, settings):
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     assert model.opset_import[0].version == opset
     probs = soft_map((24, 40))[1]
-    if opset <= 23:
-        check_equal(run(model, probs), probs, **settings)
+    check_equal(run(model, probs), probs, **settings)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -210,6 +209,18 @@ def test_volume_sums():
     found = thresholds(probs).threshold.reshape(1, 2, 1, 1, 1)
     close = np.abs(probs - found) <= 2e-6 * found
     assert np.all((masks == (probs > found)) | close)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("settings", [{}, {"metric": "iou"}, {"output_mode": "multilabel"}])
+def test_openvino(profile, settings):
+    openvino = pytest.importorskip("openvino")
+    probs = soft_map((24, 40))[1]
+    model = rma_model(profile=profile, **settings)
+    core, exact = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}  # not bfloat16
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", exact)
+    result = next(iter(compiled(probs).values()))
+    check_equal(result, probs, **settings)
 
 
 @pytest.mark.parametrize("settings", [{}, {"output_mode": "multilabel"}, {"profile": "static"}])

@@ -9,8 +9,9 @@ pytest.importorskip("onnxruntime")
 
 import onnx
 from onnx import TensorProto, helper
+
 from rankseg.export.append import append_rma, save
-from rankseg.export.verify import picture_feed, random_feeds, verify
+from rankseg.export.verification import picture_feed, random_feeds, verify
 
 
 def segmenter(ending, opset=17, shape=(1, 3, 48, 64), dtype=TensorProto.FLOAT):

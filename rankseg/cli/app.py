@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -177,6 +178,12 @@ def _check_drawing(compare: Path | None, image: Path | None, source: Path, outpu
 def _check_png(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise CommandError(f"{path}: a picture needs a name that ends in .png")
+
+
+if find_spec(".export", __package__.rpartition(".")[0]):
+    from ..export.cli import app as export_app
+
+    app.add_typer(export_app, name="export")
 
 
 @app.command()

@@ -11,6 +11,8 @@ _EXTRAS = {
     "matplotlib": "cli",
     "PIL": "cli",
     "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

@@ -1,0 +1,128 @@
+"""The RankSEG tail spliced behind an output of a model."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+from onnx import ModelProto, helper
+
+from .. import __version__
+from ..validation import choice
+from .files import METADATA, appended, load, save
+from .graph import FORMS
+from .index import GraphIndex
+from .plan import plan
+from .settings import TailSettings
+from .splice import Splice
+
+__all__ = ["append_rma", "appended", "save"]
+
+
+def append_rma(
+    model: ModelProto | str | os.PathLike[str],
+    output: str | None = None,
+    *,
+    metric: str = "dice",
+    smooth: float = 0.0,
+    output_mode: str = "multiclass",
+    pruning_prob: float | Sequence[float] = 0.5,
+    unassigned_policy: str = "max_score",
+    void_index: int = 255,
+    activation: str | None = "auto",
+    class_axis: int | None = None,
+    label_dtype: str = "int64",
+    keep_outputs: bool = False,
+    resize_to: str | Sequence[int] | None = None,
+    profile: str = "onnxruntime",
+    form: str = "flat",
+    name: str | None = None,
+) -> ModelProto:
+    """Return the model with an output of labels or masks that have the best expected metric.
+
+    The result has the opset and IR version of the model, and its weights as they were; external
+    weights are not read. A final ArgMax is replaced, with what shapes or casts its labels behind
+    it kept.
+
+    Parameters
+    ----------
+    model : ModelProto or path
+        A model of opset 11 or newer. It is not changed.
+    output : str, optional
+        The output to work on, needed where several could hold probabilities.
+    metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index
+        As in `rankseg.functional.rankseg` with the RMA solver.
+    activation : {"auto", None, "softmax", "sigmoid"}
+        What turns the output into probabilities. "auto" takes it from the graph, and is an error
+        where the graph does not decide, as for logits.
+    class_axis : int, optional
+        Axis of the classes in the output, by default found in the graph.
+    label_dtype : {"int64", "int32", "uint8"}
+        Type of the labels. Masks are bool.
+    keep_outputs : bool, default False
+        Keep the output and put the new one last, instead of in its place. Other outputs stay.
+    resize_to : "input" or sizes, optional
+        Spatial size of the labels. The values are resized as the model gives them, logits before
+        their activation; linear, half-pixel centres.
+    profile : {"onnxruntime", "static"}
+        "static" avoids what accelerators lack.
+    form : {"flat", "function"}
+        Standard nodes, or one node of a function of the model, for which an IR version below 8
+        becomes 8.
+    name : str, optional
+        Name of the new output, by default "labels" or "masks".
+
+    Returns
+    -------
+    ModelProto
+        The settings and the SHA-256 of the source are in its metadata.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not ONNX, its opset is not supported, the graph does not decide what an
+        argument has to say, or a setting is wrong.
+
+    Examples
+    --------
+    >>> from rankseg.export import append_rma, save
+    >>> model = append_rma("model.onnx", metric="iou")  # doctest: +SKIP
+    >>> save(model, "model-rankseg.onnx")  # doctest: +SKIP
+    """
+    settings = TailSettings(
+        metric=metric,
+        smooth=smooth,
+        output_mode=output_mode,
+        pruning_prob=pruning_prob if np.ndim(pruning_prob) == 0 else tuple(pruning_prob),  # type: ignore[arg-type]
+        unassigned_policy=unassigned_policy,
+        void_index=void_index,
+        activation=None if activation == "auto" else activation,
+        label_dtype=label_dtype,
+        profile=profile,
+    )
+    form = choice("form", form, FORMS)
+    activation = "auto" if activation == "auto" else settings.activation
+    source, digest = load(model)
+    index = GraphIndex(source)
+    ending = plan(index, output, activation, class_axis)
+    left = ending.activation if activation == "auto" else activation
+    settings = replace(settings, activation=left)
+    name = name or ("labels" if settings.multiclass else "masks")
+    splice = Splice(source, index, ending)
+    result = splice.add(settings, resize_to, form)
+    splice.finish(result, settings, name, keep_outputs)
+    record = {
+        **asdict(settings),
+        "output": ending.output,
+        "source": ending.source,
+        **splice.record,
+        "prefix": splice.new.prefix,
+        "source_sha256": digest,
+        "rankseg": __version__,
+    }
+    helper.set_model_props(
+        source,
+        {p.key: p.value for p in source.metadata_props} | {METADATA + name: json.dumps(record)},
+    )
+    return source

@@ -1,0 +1,289 @@
+"""The commands of ``rankseg export``."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from ..cli.errors import CommandError, describe, one_line_errors
+from ..cli.files import read_image
+from .options import (
+    Activation,
+    ActivationOption,
+    AutoActivation,
+    ClassAxisOption,
+    Form,
+    FormOption,
+    HeadOption,
+    LabelOption,
+    LabelType,
+    Metric,
+    MetricOption,
+    Mode,
+    ModelArgument,
+    ModeOption,
+    OutputOption,
+    OverwriteOption,
+    Policy,
+    PolicyOption,
+    Profile,
+    ProfileOption,
+    PruningOption,
+    SmoothOption,
+    VoidOption,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="RankSEG inside ONNX models, for runtimes without Python.",
+)
+
+
+@contextmanager
+def _clear_failures() -> Iterator[None]:
+    """One line and exit code 2 for whatever the library refuses."""
+    with one_line_errors():
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            raise CommandError(describe(error)) from error
+
+
+@app.command()
+def append(
+    model: ModelArgument,
+    output: OutputOption,
+    head: HeadOption = None,
+    metric: MetricOption = Metric.DICE,
+    smooth: SmoothOption = 0.0,
+    mode: ModeOption = Mode.MULTICLASS,
+    pruning_prob: PruningOption = "0.5",
+    unassigned_policy: PolicyOption = Policy.MAX_SCORE,
+    void_index: VoidOption = 255,
+    activation: ActivationOption = AutoActivation.AUTO,
+    class_axis: ClassAxisOption = None,
+    label_dtype: LabelOption = LabelType.INT64,
+    keep_outputs: Annotated[
+        bool, typer.Option("--keep-outputs", help="Add labels instead of replacing the output.")
+    ] = False,
+    resize_to: Annotated[
+        str | None, typer.Option(help="Size of the labels: input, or HEIGHTxWIDTH.")
+    ] = None,
+    profile: ProfileOption = Profile.ONNXRUNTIME,
+    form: FormOption = Form.FLAT,
+    name: Annotated[str | None, typer.Option(help="Name of the new output.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Put RankSEG behind an output of a model; its weights, opset and IR version stay."""
+    with _clear_failures():
+        from .append import append_rma, save
+
+        _check_target(output, overwrite, model)
+        made = append_rma(
+            model,
+            head,
+            metric=metric.value,
+            smooth=smooth,
+            output_mode=mode.value,
+            pruning_prob=_numbers(pruning_prob, "--pruning-prob"),
+            unassigned_policy=unassigned_policy.value,
+            void_index=void_index,
+            activation=None if activation == AutoActivation.NONE else activation.value,
+            class_axis=class_axis,
+            label_dtype=label_dtype.value,
+            keep_outputs=keep_outputs,
+            resize_to=_size(resize_to),
+            profile=profile.value,
+            form=form.value,
+            name=name,
+        )
+        save(made, output, overwrite)
+        _say(_decisions(model, made))
+        typer.echo(f"{output}: written, {_growth(model, output)}")
+
+
+@app.command()
+def info(model: ModelArgument) -> None:
+    """Say what each output of a model ends in, and what append would do."""
+    with _clear_failures():
+        from .files import appended, load
+        from .index import GraphIndex
+
+        loaded, digest = load(model)
+        index = GraphIndex(loaded)
+        _say([f"{model}: opset {index.opset}, IR version {loaded.ir_version}, SHA-256 {digest}"])
+        for name, record in appended(loaded).items():
+            _say([f"output {name!r} is RankSEG's, {record['metric']}, {record['output_mode']}"])
+        for name in index.outputs():
+            if name not in appended(loaded):
+                _say(_prospect(index, name))
+
+
+@app.command()
+def verify(
+    model: ModelArgument,
+    original: Annotated[
+        Path | None, typer.Option(help="The model before, to compare its own output.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Picture for the input, instead of random ones.")
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Subtracted from the picture's values in [0, 1].")
+    ] = "0.5",
+    std: Annotated[str, typer.Option(help="What they are then divided by.")] = "0.5",
+    head: Annotated[
+        str | None, typer.Option("--head", help="Output of labels or masks, if several.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime.")] = 2,
+) -> None:
+    """Run a model made by append, and compare it with NumPy: agreement, time and memory."""
+    with _clear_failures():
+        from .feeds import picture_feed
+        from .files import load
+        from .verification import verify as check
+
+        feeds = None
+        if image is not None:
+            scale = [
+                np.array(_numbers(text, name)) for text, name in ((mean, "--mean"), (std, "--std"))
+            ]
+            feeds = picture_feed(load(model)[0], read_image(image), *scale)
+        with Console(stderr=True).status("Running the model ..."):
+            found = check(model, original, feeds, output=head, threads=threads)
+        if feeds is not None:
+            sizes = ", ".join(f"{key!r} {list(value.shape)}" for key, value in feeds.items())
+            typer.echo(f"{image} as {sizes}, less {mean} and then over {std}")
+        typer.echo(str(found))
+
+
+@app.command()
+def node(
+    output: OutputOption,
+    metric: MetricOption = Metric.DICE,
+    smooth: SmoothOption = 0.0,
+    mode: ModeOption = Mode.MULTICLASS,
+    pruning_prob: PruningOption = "0.5",
+    unassigned_policy: PolicyOption = Policy.MAX_SCORE,
+    void_index: VoidOption = 255,
+    activation: Annotated[
+        Activation, typer.Option(help="What turns the input into probabilities.")
+    ] = Activation.NONE,
+    spatial_ndim: Annotated[int, typer.Option(help="Number of spatial axes.")] = 2,
+    num_classes: Annotated[int | None, typer.Option(help="By default any number.")] = None,
+    layout: Annotated[str | None, typer.Option(help="NCHW, NHWC, NCDHW, ...")] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the input: float32, float16.")] = "float32",
+    label_dtype: LabelOption = LabelType.INT64,
+    opset: Annotated[int | None, typer.Option(help="Version of the operators.")] = None,
+    profile: ProfileOption = Profile.ONNXRUNTIME,
+    form: FormOption = Form.FLAT,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write RankSEG as a model of its own: probabilities or logits in, labels or masks out."""
+    with _clear_failures():
+        from .files import save
+        from .graph import rma_model
+
+        _check_target(output, overwrite)
+        made = rma_model(
+            metric=metric.value,
+            smooth=smooth,
+            output_mode=mode.value,
+            pruning_prob=_numbers(pruning_prob, "--pruning-prob"),
+            unassigned_policy=unassigned_policy.value,
+            void_index=void_index,
+            activation=None if activation == Activation.NONE else activation.value,
+            spatial_ndim=spatial_ndim,
+            num_classes=num_classes,
+            layout=layout,
+            dtype=dtype,
+            label_dtype=label_dtype.value,
+            opset=opset,
+            profile=profile.value,
+            form=form.value,
+        )
+        save(made, output, overwrite)
+        graph = made.graph
+        typer.echo(f"{output}: written, {graph.input[0].name!r} to {graph.output[0].name!r}")
+
+
+def _check_target(output: Path, overwrite: bool, model: Path | None = None) -> None:
+    if model is not None and output.exists() and model.exists() and output.samefile(model):
+        raise CommandError(f"{output}: is the input model, which is never overwritten")
+    if output.is_dir():
+        raise CommandError(f"{output}: is a folder")
+    if not output.parent.is_dir():
+        raise CommandError(f"{output.parent}: no such folder")
+    if not os.access(output.parent, os.W_OK):
+        raise CommandError(f"{output.parent}: folder is not writable")
+    if output.exists() and not overwrite:
+        raise CommandError(f"{output}: exists already; --overwrite replaces it")
+
+
+def _numbers(text: str, option: str) -> Any:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise CommandError(f"{option} takes a number, or several with commas: {text!r}") from error
+    return found[0] if len(found) == 1 else found
+
+
+def _size(text: str | None) -> Any:
+    if text is None or text == "input":
+        return text
+    try:
+        return [int(part) for part in text.lower().split("x")]
+    except ValueError as error:
+        raise CommandError(f"--resize-to takes input or HEIGHTxWIDTH, found {text!r}") from error
+
+
+def _say(lines: Any) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def _decisions(model: Path, made: Any) -> list[str]:
+    """One line for each thing that append found or decided."""
+    from .files import appended, load
+    from .index import GraphIndex
+    from .recognize import recognize
+
+    record = list(appended(made).values())[-1]
+    source = load(model)[0]
+    lines = list(recognize(GraphIndex(source), record["output"]).findings)
+    lines.append(f"activation to add: {record['activation'] or 'none'}")
+    if record["resize_to"] is not None:
+        lines.append(f"values are resized to {record['resize_to']} before it, bilinear")
+    if made.ir_version != source.ir_version:
+        lines.append(f"IR version {source.ir_version} becomes {made.ir_version}, for the function")
+    outputs = ", ".join(repr(value.name) for value in made.graph.output)
+    lines.append(f"outputs are now {outputs}")
+    return lines
+
+
+def _growth(model: Path, output: Path) -> str:
+    return f"{(output.stat().st_size - model.stat().st_size) / 1e3:+.1f} kB"
+
+
+def _prospect(index: Any, output: str) -> list[str]:
+    """Say what an output ends in, and what append would do with it."""
+    from .plan import plan
+    from .recognize import recognize
+
+    lines: list[str] = []
+    try:
+        lines += recognize(index, output).findings
+        ending = plan(index, output, "auto", None)
+    except ValueError as error:
+        return [*lines, f"append: {describe(error)}"]
+    activation = ending.activation or "none"
+    return [*lines, f"append: tail behind {ending.source!r}, activation to add: {activation}"]

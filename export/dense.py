@@ -1,0 +1,43 @@
+"""The solver with shapes that follow from the map's: every step reads the whole map."""
+
+from functools import partial
+
+from .fragment import Value, maximum
+from .solver import THIN_STRIDE, Masks, Rows, Solver
+
+STEPS = 5
+"""Steps on the whole map: as many as objects of a few pixels take that thinning misses."""
+
+
+class DenseSolver(Solver):
+    """Profile "static"."""
+
+    def strides(self, p: Value) -> Value:
+        """Return constants."""
+        return self.fragment.indices([THIN_STRIDE] * len(self.axes), "steps")
+
+    def threshold(self, p: Value, rows: Rows) -> Value:
+        """Iterate on the whole map."""
+        threshold = self.first_guess(p, rows).cast(self.state)
+        for i in range(STEPS):
+            self.fragment.scope = f"step{i + 1}/"
+            size, overlap = self.above(p, threshold.cast(p.dtype))
+            better = self.step(size, overlap, rows.base)
+            threshold = maximum(threshold, better) if i else better
+        if self.undecided:
+            self.fragment.scope = "end/"
+            sums, width = partial(self.above, p), self.sliver(threshold, rows)
+            threshold = self.finish(threshold, width, rows, sums, None, p.dtype)
+        self.fragment.scope = ""
+        return self.round_down(self.where_active(threshold, rows), p.dtype)
+
+    def labels(self, p: Value, rows: Rows) -> Value:
+        """Let the classes compete at every pixel."""
+        threshold = self.threshold(p, rows)
+        self.fragment.scope = "labels/"
+        mask = (p > threshold).cast(p.dtype, "mask")
+        claims = mask.reduce("ReduceSum", [1], "claims")
+        sole = mask * (claims == 1.0)
+        size = sole.sum(self.axes, self.state)
+        alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
+        return self.winners(p, mask, claims, alone, rows).squeeze([1])

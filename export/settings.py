@@ -1,0 +1,110 @@
+"""What the graph is to compute: the settings of `rankseg`, and how the tensors come and go."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from ..validation import VOID_INDEX, Settings, check_classes, check_settings, choice
+
+ACTIVATIONS = ("softmax", "sigmoid")
+PROFILES = ("onnxruntime", "static")
+LABEL_DTYPES = {
+    "int64": onnx.TensorProto.INT64,
+    "int32": onnx.TensorProto.INT32,
+    "uint8": onnx.TensorProto.UINT8,
+}
+
+
+@dataclass(frozen=True)
+class TailSettings:
+    """Checked settings of the nodes that turn a network's output into labels or masks.
+
+    Parameters
+    ----------
+    metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index
+        As in `rankseg.functional.rankseg` with the RMA solver.
+    activation : {None, "softmax", "sigmoid"}
+        What turns the source into probabilities; None if it already holds them.
+    label_dtype : {"int64", "int32", "uint8"}
+        Type of the labels. Masks are bool.
+    profile : {"onnxruntime", "static"}
+        "static" computes in float32 alone, and every shape follows from the input's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has the wrong type or value, or two of them do not go together.
+    """
+
+    metric: str = "dice"
+    smooth: float = 0.0
+    output_mode: str = "multiclass"
+    pruning_prob: float | tuple[float, ...] = 0.5
+    unassigned_policy: str = "max_score"
+    void_index: int = VOID_INDEX
+    activation: str | None = None
+    label_dtype: str = "int64"
+    profile: str = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        choice("metric", self.metric, ("dice", "iou"))
+        checked = self._check()
+        for name in ("metric", "smooth", "output_mode", "pruning_prob", "unassigned_policy"):
+            object.__setattr__(self, name, getattr(checked, name))
+        if self.activation is not None:
+            self._choose("activation", ACTIVATIONS)
+        self._choose("label_dtype", LABEL_DTYPES)
+        self._choose("profile", PROFILES)
+        if self.void_index != VOID_INDEX and not self.void:
+            raise ValueError(f"void_index={self.void_index} requires unassigned_policy='void'")
+        if self.void and not self.smallest_label <= self.void_index <= self.largest_label:
+            raise ValueError(
+                f"void_index must fit label_dtype={self.label_dtype!r}, found {self.void_index}"
+            )
+
+    def _choose(self, name: str, allowed: Iterable[str]) -> None:
+        object.__setattr__(self, name, choice(name, getattr(self, name), allowed))
+
+    def _check(self) -> Settings:
+        params: dict[str, Any] = {}
+        labels = str(self.output_mode).strip().lower() != "multilabel"
+        if labels or self.unassigned_policy != "max_score" or self.void_index != VOID_INDEX:
+            params = {"unassigned_policy": self.unassigned_policy, "void_index": self.void_index}
+        return check_settings(
+            self.metric, self.smooth, self.output_mode, "RMA", self.pruning_prob, params
+        )
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether the result is one label a pixel, not one mask a class."""
+        return self.output_mode == "multiclass"
+
+    @property
+    def void(self) -> bool:
+        """Whether pixels that no class selected get `void_index`."""
+        return self.unassigned_policy == "void"
+
+    @property
+    def smallest_label(self) -> int:
+        """The smallest value of the labels' type."""
+        return 0 if self.label_dtype == "uint8" else -self.largest_label - 1
+
+    @property
+    def largest_label(self) -> int:
+        """The largest value of the labels' type."""
+        return {"int64": 2**63 - 1, "int32": 2**31 - 1, "uint8": 255}[self.label_dtype]
+
+    def check_classes(self, classes: int) -> None:
+        """Check the settings against the number of classes.
+
+        Raises
+        ------
+        ValueError
+            If pruning_prob has another length, or the labels do not fit their type or include
+            `void_index`.
+        """
+        check_classes(self._check(), classes, False, self.largest_label)
+        if self.multiclass and classes - 1 > self.largest_label:
+            raise ValueError(f"{classes} classes do not fit label_dtype={self.label_dtype!r}")

@@ -1,0 +1,246 @@
+"""The RMA solver as ONNX nodes, without sort or loop.
+
+The graph does what `rankseg.solvers.rma` does in a fixed number of steps: thresholds from a
+thinned map, then from the whole map, and labels from the masks as in
+`rankseg.solvers.assignment`. What is said of one (sample, class) row is a tensor of shape
+(batch, class, 1, ...), in double precision unless the profile is "static".
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from onnx import TensorProto
+
+from ..objectives import OBJECTIVES, Dice
+from .fragment import Fragment, Operand, Value, maximum, minimum
+from .settings import LABEL_DTYPES, TailSettings
+
+START = 0.4
+"""First threshold of a row that the thinned map does not show."""
+
+THIN_STRIDE = 8
+"""Longest stride of thinning."""
+
+THIN_STEPS = 3
+"""Steps on the thinned map."""
+
+GRID = 5
+"""Thresholds tried across the sliver of Dice with `smooth`."""
+
+NO_PIXEL = 2.0
+"""A threshold above every probability."""
+
+TINY = 1e-30
+"""Below the sum of any row that has a pixel to select."""
+
+BARRED = 8.0
+"""More than two scaled increments can differ by."""
+
+
+class Rows(NamedTuple):
+    """What is known of each row: values of shape (batch, class, 1, ...)."""
+
+    mass: Value
+    high: Value
+    active: Value
+    base: Value  # with threshold(n, S, mu) = (S + B) / (base + n)
+
+
+class Masks(NamedTuple):
+    """A threshold for each row, and the number and sum of the pixels above it."""
+
+    threshold: Value
+    size: Value
+    overlap: Value
+
+
+Sums: TypeAlias = Callable[[Value], tuple[Value, Value]]
+
+
+class Solver:
+    """What both profiles share."""
+
+    def __init__(self, settings: TailSettings, prefix: str, opset: int, ndim: int) -> None:
+        self.settings = settings
+        self.numbers: Value | None = None
+        static = settings.profile == "static"
+        self.state = TensorProto.FLOAT if static else TensorProto.DOUBLE
+        self.fragment = Fragment(prefix, opset, self.state)
+        self.axes = list(range(2, 2 + ndim))
+        self.objective = OBJECTIVES[settings.metric](settings.smooth)
+        dice = isinstance(self.objective, Dice)
+        self.smooth_overlap = settings.smooth / 2 if dice else settings.smooth
+        self.smooth_base = 1 + settings.smooth if dice else 2 * settings.smooth
+
+    def run(self, source: Value, class_axis: int) -> Value:
+        """Return labels, or masks with the classes where the source has them."""
+        position = class_axis % (2 + len(self.axes))
+        p = self.probabilities(source, position)
+        rows = self.measure(p)
+        if self.settings.multiclass:
+            return self.labels(p, rows)
+        masks = p > self.threshold(p, rows)
+        if position == 1:
+            return masks
+        order = [0, *self.axes]
+        order.insert(position, 1)
+        return self.fragment.add("Transpose", [masks], masks.dtype, "masks", perm=order)
+
+    def labels(self, p: Value, rows: Rows) -> Value:
+        """Return the class of each pixel, (batch, *spatial)."""
+        raise NotImplementedError
+
+    def threshold(self, p: Value, rows: Rows) -> Value:
+        """Return the threshold of each row, in the type of the map."""
+        raise NotImplementedError
+
+    def probabilities(self, source: Value, position: int) -> Value:
+        """Bring the source to float32 or float64, classes to axis 1, logits to probabilities."""
+        if source.dtype != TensorProto.DOUBLE:
+            source = source.cast(TensorProto.FLOAT, "wide")
+        if position != 1:
+            rest = [i for i in range(1, 2 + len(self.axes)) if i != position]
+            order = [0, position, *rest]
+            source = self.fragment.add("Transpose", [source], source.dtype, "channels", perm=order)
+        if self.settings.activation == "sigmoid":
+            return self.fragment.add("Sigmoid", [source], source.dtype, "probs")
+        if self.settings.activation == "softmax":
+            self.fragment.scope = "softmax/"
+            centred = source - source.reduce("ReduceMax", [1])
+            powers = self.fragment.add("Exp", [centred], source.dtype)
+            return powers / powers.reduce("ReduceSum", [1])
+        return source
+
+    def measure(self, p: Value) -> Rows:
+        """Return the sum of each row, its largest value, and whether that escapes pruning."""
+        self.fragment.scope = "rows/"
+        mass, high = p.sum(self.axes, self.state), p.reduce("ReduceMax", self.axes, "high")
+        pruning = self.settings.pruning_prob
+        limit: Operand = pruning if isinstance(pruning, float) else 0.0
+        if isinstance(pruning, tuple):
+            shaped = np.reshape(pruning, (1, -1, *[1] * len(self.axes)))
+            limit = self.fragment.constant(shaped, p.dtype, "pruning_prob")
+        active = (high > limit).cast(self.state, "active")
+        base = mass + self.smooth_base
+        return Rows(
+            mass, high, active, maximum(base, self.fragment.constant(TINY, self.state, "tiny"))
+        )
+
+    def above(self, p: Value, threshold: Value) -> tuple[Value, Value]:
+        """Count and sum the pixels above a threshold."""
+        mask = (p > threshold).cast(p.dtype)
+        return mask.sum(self.axes, self.state), (p * mask).sum(self.axes, self.state)
+
+    def step(self, size: Operand, overlap: Value, base: Value) -> Value:
+        """Return the threshold that masks ask for: ``objective.threshold`` with its mass done."""
+        return (overlap + self.smooth_overlap) / (base + size)
+
+    def first_guess(self, p: Value, rows: Rows) -> Value:
+        """Solve the thinned map, whose thresholds are close to those of the whole."""
+        f, ndim = self.fragment, len(self.axes)
+        f.scope = "thin/"
+        starts, ends = f.indices([0] * ndim, "starts"), f.indices([2**62] * ndim, "ends")
+        inputs = [p, starts, ends, f.indices(self.axes, "axes"), self.strides(p)]
+        thin = f.add("Slice", inputs, p.dtype, "map")
+        pixels, few = (f.add("Size", [x], TensorProto.INT64).cast(p.dtype) for x in (p, thin))
+        scale, base = pixels / few, rows.base.cast(p.dtype)
+        threshold, sizes = f.constant(START, p.dtype, "start"), []
+        for i in range(THIN_STEPS):
+            f.scope = f"thin{i + 1}/"
+            mask = (thin > threshold).cast(p.dtype)
+            size, overlap = (x.reduce("ReduceSum", self.axes) * scale for x in (mask, mask * thin))
+            better = self.step(size, overlap, base)
+            threshold = maximum(threshold, better) if i else better
+            sizes.append(size)
+        f.scope = "thin/"
+        unseen = (sizes[0] < 0.5).cast(p.dtype)
+        # The best mask holds the largest value, and a larger threshold than half of it is rare.
+        return minimum(maximum(threshold, unseen * START), rows.high * 0.5)
+
+    def strides(self, p: Value) -> Value:
+        """Return the strides that thin each spatial axis."""
+        raise NotImplementedError
+
+    def where_active(self, threshold: Value, rows: Rows) -> Value:
+        """Leave inactive rows without a pixel."""
+        active = rows.active.cast(threshold.dtype)
+        return threshold * active + (1.0 - active) * NO_PIXEL
+
+    def round_down(self, threshold: Value, dtype: int) -> Value:
+        """Round to the type of the map so that ``p > threshold`` stays as it is."""
+        nearest = threshold.cast(dtype, "nearest")
+        if dtype == self.state:
+            return nearest
+        above = (nearest.cast(self.state) > threshold).cast(dtype)
+        return nearest * (1.0 - above * 2.0**-24)
+
+    def growth(self, p: Value, alone: Masks, rows: Rows) -> Value:
+        """Return what a pixel adds to each class, scaled so that a penalty of 1 decides.
+
+        Classes that must not take unassigned pixels start 2 lower: the pruned ones, unless all
+        of the sample are.
+        """
+        self.fragment.scope = "growth/"
+        slope, offset, *curve = self.objective.increment(alone.size, alone.overlap, rows.mass)
+        scale = slope.reduce("ReduceMax", [1]) * BARRED
+        outside = rows.active.reduce("ReduceMax", [1]) - rows.active
+        slope, offset = slope / scale, offset / scale + outside * 2.0
+        if not curve:
+            return p * slope.cast(p.dtype) - offset.cast(p.dtype)
+        slope, offset, full = slope / curve[0], offset / curve[0], 1.0 / curve[0]
+        return (p * slope.cast(p.dtype) - offset.cast(p.dtype)) / (full.cast(p.dtype) - p)
+
+    def winners(self, p: Value, mask: Value, claims: Value, alone: Masks, rows: Rows) -> Value:
+        """Return the class of each pixel, with the class axis left at length 1."""
+        f = self.fragment
+        growth = self.growth(p, alone, rows)
+        claimed = minimum(claims, f.constant(1.0, p.dtype, "one_claim"))
+        contest = growth + (mask - claimed)
+        winner = f.add("ArgMax", [contest], TensorProto.INT64, "winner", axis=1, keepdims=1)
+        if self.numbers is not None:
+            inputs = [self.numbers, winner]
+            winner = f.add("Gather", inputs, TensorProto.INT64, "winning_class", axis=0)
+        if self.settings.void:
+            taken = claimed.cast(TensorProto.INT64)
+            winner = winner * taken + (1 - taken) * self.settings.void_index
+        return winner.cast(LABEL_DTYPES[self.settings.label_dtype])
+
+    def sliver(self, low: Value, rows: Rows, top: Value | None = None) -> Value:
+        """Return the width that `Dice.sliver` bounds."""
+        assert isinstance(self.objective, Dice)
+        width = self.objective.sliver(rows.mass)
+        return width if top is None else minimum(width, top - low)
+
+    def finish(
+        self, low: Value, width: Value, rows: Rows, sums: Sums, first: Masks | None, dtype: int
+    ) -> Value:
+        """Return the best threshold across the sliver, or one that leaves the mask empty.
+
+        `sums` counts and sums the pixels above a threshold, or how these differ from `first`.
+        """
+        f, axis = self.fragment, self.axes[-1]
+        start, step = low.cast(dtype), (width * (1 / (GRID - 1))).cast(dtype)
+        found = [sums(start + step * i) for i in reversed(range(GRID))]
+        size, overlap = (
+            f.add("Concat", [pair[k] for pair in found], found[0][k].dtype, axis=axis).cast(
+                self.state
+            )
+            for k in range(2)
+        )
+        if first is not None:
+            size, overlap = size + first.size, overlap + first.overlap
+        nothing = rows.mass - rows.mass
+        size, overlap = (
+            f.add("Concat", [nothing, x], self.state, axis=axis) for x in (size, overlap)
+        )
+        odds = self.objective.odds(size, overlap, rows.mass)
+        index = f.add("ArgMax", [odds], TensorProto.INT64, "best", axis=axis, keepdims=1)
+        index = index.cast(self.state)
+        empty = (index < 1.0) * NO_PIXEL
+        return low + width * (1 / (GRID - 1)) * (GRID - index) + empty
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the fixed point leaves pixels undecided."""
+        return isinstance(self.objective, Dice) and self.settings.smooth > 0
