@@ -135,6 +135,16 @@ class ProbabilityMap:
             x = xp.where(valid, x, xp.zeros((), dtype=self.dtype, device=device(x)))
         return xp.clip(x, 0.0, 1.0) if self.clip else x
 
+    def pick(self, index: tuple[int, int], slab: Slab, pixels: np.ndarray) -> np.ndarray:
+        """Read single pixels, by flat number, of a slab of one row on the host, valid or not."""
+        x = self.probs[(*index, *slab)]
+        if x.flags.c_contiguous:
+            x = np.take(x.reshape(-1), pixels)
+        else:
+            x = x[np.unravel_index(pixels, x.shape)]
+        x = arrays.widen(self.xp, x)
+        return np.clip(x, 0.0, 1.0) if self.clip else x
+
     def broadcast(self, values: Array) -> Array:
         """Return one value a row in the map's dtype, shaped to meet blocks of these rows."""
         values = self.xp.asarray(values, dtype=self.dtype, device=device(self.probs))
@@ -254,13 +264,20 @@ class Row(Rows):
     Its results are scalars: NumPy takes longer over an array of one element.
     """
 
+    @cached_property
+    def _copy(self) -> np.ndarray | None:
+        # Rows that take work to read are read once, where that is little beside the whole map.
+        source = self.source
+        small = 4 * source.pixels * np.dtype(source.dtype).itemsize <= source.probs.nbytes
+        return source.read(self.index) if small and not source.reads_views else None
+
     def blocks(self, above: float) -> Iterator[tuple[Slab, np.ndarray]]:
         """Read the lines between the first and the last that may hold larger values."""
         source = self.source
         first, last = source.lines_above(self.index, above)
         for lines, *rest in arrays.slabs((last - first, *source.spatial[1:]), source.block):
             slab = (slice(first + lines.start, first + lines.stop), *rest)
-            yield slab, source.read(self.index, slab)
+            yield slab, source.read(self.index, slab) if self._copy is None else self._copy[slab]
 
     def positive(self) -> np.ndarray:
         """Return the probabilities above zero."""
@@ -270,7 +287,7 @@ class Row(Rows):
 
     def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
         """Count the pixels above the threshold, and offer to sum them."""
-        if not self.source.reads_views:
+        if self._copy is None and not self.source.reads_views:
             return super().above(threshold)
         held = [(x, self._compare(x, threshold)) for _, x in self.blocks(threshold)]
         size = sum(np.count_nonzero(mask) for _, mask in held)

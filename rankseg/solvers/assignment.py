@@ -182,10 +182,15 @@ class _LabelSlab:
         # The pixels that no class or several selected: indices into the slab, probabilities and
         # masks of (class, pixel), in pieces small enough for a few copies in cache.
         pixels = np.flatnonzero(self.claims != 1)
+        if self.source.valid is not None:
+            valid = self.source.valid[(self.sample, *self.slab)]
+            pixels = pixels[valid.reshape(-1)[pixels]]
         step = max(1, self.source.block // len(self.classes))
         for start in range(0, len(pixels), step):
             some = pixels[start : start + step]
-            p = np.stack([np.take(self._read(c).reshape(-1), some) for c in self.classes])
+            p = np.stack(
+                [self.source.pick((self.sample, c), self.slab, some) for c in self.classes]
+            )
             yield some, p, p > self.threshold[:, None]
 
     def _read(self, c: int) -> Array:
