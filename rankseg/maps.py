@@ -191,7 +191,10 @@ class Rows:
         self.source, self.scale = source, scale
         self.index: Any = index
         self.ndim = len(source.spatial)
-        self._block: Array = None if isinstance(self, Row) else source.read(index)
+
+    @cached_property
+    def _block(self) -> Array:
+        return self.source.read(self.index)
 
     def blocks(self, above: Array) -> Iterable[tuple[Slab, Array]]:
         """Read what may hold values above each row's threshold, slab by slab."""

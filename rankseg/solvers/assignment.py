@@ -192,6 +192,3 @@ class _LabelSlab:
                 [self.source.pick((self.sample, c), self.slab, some) for c in self.classes]
             )
             yield some, p, p > self.threshold[:, None]
-
-    def _read(self, c: int) -> Array:
-        return self.source.read((self.sample, c), self.slab)
