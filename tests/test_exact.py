@@ -62,7 +62,7 @@ def threshold_masks(p):
 @given(
     p=hnp.arrays(
         np.float64,
-        st.integers(1, 10),
+        st.integers(1, 12),
         elements=st.one_of(
             st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1), st.floats(0, 2e-6)
         ),
