@@ -117,9 +117,12 @@ def test_batched_makes_three_axes_a_batch_of_lines(npy, probs, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs))
 
 
-def test_two_axes_are_classes_and_pixels(tmp_path, probs):
+def test_two_axes_are_classes_and_pixels_only_if_asked(tmp_path, probs):
     np.save(tmp_path / "flat.npy", probs.reshape(4, -1))
-    predict(tmp_path / "flat.npy", tmp_path / "out.npy")
+    line = refuse("predict", tmp_path / "flat.npy", "-o", tmp_path / "out.npy")
+    assert "shape (4, 180)" in line
+    assert "--no-batched" in line
+    predict(tmp_path / "flat.npy", tmp_path / "out.npy", "--no-batched")
     assert np.load(tmp_path / "out.npy").shape == (12 * 15,)
 
 

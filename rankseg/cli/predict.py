@@ -58,13 +58,18 @@ class Options:
 class Prediction:
     """The labels of one file, each sample computed when it is asked for.
 
-    An array with up to three axes is one sample (class, *spatial), one with four or more is a
-    batch of samples, unless the options say otherwise.
+    An array with three axes is one sample (class, *spatial), one with four or more is a batch of
+    samples, unless the options say otherwise; one with two needs them to.
     """
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path, self.options = path, options
         array = read_array(path, options.key)
+        if array.ndim == 2 and options.batched is None:
+            raise CommandError(
+                f"{path}: shape {array.shape} may be one map without a class axis; "
+                "--no-batched reads it as (class, pixels)"
+            )
         self.batched = array.ndim >= 4 if options.batched is None else options.batched
         self.class_axis = self._check_class_axis(array.shape)
         if not self.batched:
