@@ -1,14 +1,21 @@
 """Backends: every solver test runs over every installed array library."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
 from rankseg import arrays
+
+# The same examples in every CI run; new ones each time elsewhere.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @dataclass(frozen=True)
