@@ -12,8 +12,8 @@ from rich.console import Console
 
 from ..cli.errors import CommandError, describe, one_line_errors
 from ..cli.files import read_image
+from ..cli.options import Activation, Mode
 from .options import (
-    Activation,
     ActivationOption,
     AutoActivation,
     ClassAxisOption,
@@ -24,7 +24,6 @@ from .options import (
     LabelType,
     Metric,
     MetricOption,
-    Mode,
     ModelArgument,
     ModeOption,
     OutputOption,

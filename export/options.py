@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..cli.options import Mode
+
 
 class Metric(StrEnum):
     """What to maximise."""
@@ -14,26 +16,11 @@ class Metric(StrEnum):
     IOU = "iou"
 
 
-class Mode(StrEnum):
-    """Labels or masks."""
-
-    MULTICLASS = "multiclass"
-    MULTILABEL = "multilabel"
-
-
 class Policy(StrEnum):
     """What becomes of a pixel that no class selected."""
 
     MAX_SCORE = "max_score"
     VOID = "void"
-
-
-class Activation(StrEnum):
-    """What turns values into probabilities."""
-
-    NONE = "none"
-    SOFTMAX = "softmax"
-    SIGMOID = "sigmoid"
 
 
 class AutoActivation(StrEnum):

@@ -1,6 +1,5 @@
 """The commands and their options."""
 
-from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from .. import __version__
 from .errors import CommandError, one_line_errors
 from .files import replacing
+from .options import Activation, Format, Metric, Mode
 from .predict import Options, plan, predict_file
 
 _DEMO_PICTURE = Path("rankseg-demo.png")
@@ -25,36 +25,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Segmentation masks with the best expected Dice or IoU, from probabilities.",
 )
-
-
-class Metric(StrEnum):
-    """What to maximise."""
-
-    DICE = "dice"
-    IOU = "iou"
-    ACC = "acc"
-
-
-class Mode(StrEnum):
-    """Labels or masks."""
-
-    MULTICLASS = "multiclass"
-    MULTILABEL = "multilabel"
-
-
-class Activation(StrEnum):
-    """What turns the file's values into probabilities."""
-
-    NONE = "none"
-    SOFTMAX = "softmax"
-    SIGMOID = "sigmoid"
-
-
-class Format(StrEnum):
-    """Files in an output folder."""
-
-    NPY = "npy"
-    PNG = "png"
 
 
 def _print_version(wanted: bool) -> None:

@@ -31,8 +31,9 @@ import numpy as np
 from .. import generating
 from ..arrays import Array, Slab
 from ..generating import Pixels
-from ..maps import ProbabilityMap, Row
+from ..maps import ProbabilityMap
 from ..objectives import Dice, Objective
+from ..rows import Row
 from . import rma
 from .candidates import Candidates, Masks
 from .rma import Solution

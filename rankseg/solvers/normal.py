@@ -19,7 +19,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..distribution import RefinedNormalPB
-from ..maps import ProbabilityMap, Row
+from ..maps import ProbabilityMap
+from ..rows import Row
 from .candidates import Candidates, Masks
 from .rma import Solution
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array
-from ..maps import ProbabilityMap, RowIndex, Rows
+from ..maps import ProbabilityMap, RowIndex
 from ..objectives import Dice, Objective
+from ..rows import Rows
 from .candidates import Masks
 from .sliver import finish_dice
 

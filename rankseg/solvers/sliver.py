@@ -8,8 +8,8 @@ probabilities in a narrow interval are undecided, and the objective is evaluated
 import numpy as np
 
 from ..arrays import Array
-from ..maps import Rows
 from ..objectives import Dice
+from ..rows import Rows
 from .candidates import Candidates, Masks
 
 GRID = 8
