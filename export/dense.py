@@ -3,7 +3,8 @@
 from functools import partial
 
 from .fragment import Value, maximum
-from .solver import THIN_STRIDE, Masks, Rows, Solver
+from .settings import LABEL_DTYPES
+from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
 STEPS = 5
 """Steps on the whole map: as many as objects of a few pixels take that thinning misses."""
@@ -22,14 +23,26 @@ class DenseSolver(Solver):
         for i in range(STEPS):
             self.fragment.scope = f"step{i + 1}/"
             size, overlap = self.above(p, threshold.cast(p.dtype))
-            better = self.step(size, overlap, rows.base)
+            better = (overlap + rows.offset) / (rows.base + size)
             threshold = maximum(threshold, better) if i else better
         if self.undecided:
             self.fragment.scope = "end/"
-            sums, width = partial(self.above, p), self.sliver(threshold, rows)
-            threshold = self.finish(threshold, width, rows, sums, None, p.dtype)
+            width = self.sliver(threshold, rows)
+            threshold = self.finish(threshold, width, rows, partial(self.scan, p), p.dtype)
         self.fragment.scope = ""
         return self.round_down(self.where_active(threshold, rows), p.dtype)
+
+    def above(self, p: Value, threshold: Value) -> tuple[Value, Value]:
+        """Count and sum the pixels above a threshold."""
+        mask = (p > threshold).cast(p.dtype)
+        return mask.sum(self.axes, self.state), (p * mask).sum(self.axes, self.state)
+
+    def scan(self, p: Value, start: Value, step: Value) -> tuple[Value, Value]:
+        """Read the map once a threshold."""
+        found = [self.above(p, start + step * i) for i in reversed(range(GRID))]
+        join = partial(self.fragment.add, "Concat", axis=self.axes[-1])
+        size, overlap = (join(list(x), self.state) for x in zip(*found, strict=True))
+        return size, overlap
 
     def labels(self, p: Value, rows: Rows) -> Value:
         """Let the classes compete at every pixel."""
@@ -40,4 +53,5 @@ class DenseSolver(Solver):
         sole = mask * (claims == 1.0)
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
-        return self.winners(p, mask, claims, alone, rows).squeeze([1])
+        winner = self.winners(p, mask, claims, alone, rows).squeeze([1])
+        return winner.cast(LABEL_DTYPES[self.settings.label_dtype])

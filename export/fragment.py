@@ -9,6 +9,14 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
 
+LETTERS = {
+    TensorProto.FLOAT: "f",
+    TensorProto.DOUBLE: "d",
+    TensorProto.INT32: "i",
+    TensorProto.INT64: "l",
+}
+"""What tells constants of the same value apart."""
+
 
 class Fragment:
     """Nodes under construction, in the forms that one opset has."""
@@ -82,6 +90,16 @@ class Value:
         inputs = [lengths, self.fragment.indices(axes, "axes")]
         return self.fragment.add("Gather", inputs, TensorProto.INT64, "lengths", axis=0)
 
+    def relu(self) -> "Value":
+        """Replace what is negative by 0."""
+        return self.fragment.add("Relu", [self], self.dtype)
+
+    def matmul(self, other: "Value", name: str = "") -> "Value":
+        """Multiply matrices; of uint8 the result is int32."""
+        if self.dtype == TensorProto.UINT8:
+            return self.fragment.add("MatMulInteger", [self, other], TensorProto.INT32, name)
+        return self.fragment.add("MatMul", [self, other], self.dtype, name)
+
     def positions(self, axis: int) -> "Value":
         """Count from 0 along an axis."""
         f = self.fragment
@@ -129,8 +147,7 @@ class Value:
         if not isinstance(other, Value):
             if left.dtype == TensorProto.BOOL:
                 left = left.cast(left.fragment.state)
-            kinds = {TensorProto.FLOAT: "f", TensorProto.DOUBLE: "d", TensorProto.INT64: "i"}
-            name = f"number_{kinds[left.dtype]}_{other!r}"
+            name = f"number_{LETTERS[left.dtype]}_{other!r}"
             other = left.fragment.constant(other, left.dtype, name)
         if left.dtype == TensorProto.BOOL:
             left = left.cast(other.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 
 import onnx
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
@@ -88,7 +88,7 @@ def tail(
         number of classes.
     """
     _check_source(settings, opset, spatial_ndim, num_classes, element_type, class_axis)
-    solver = SOLVERS[settings.profile](settings, prefix, opset, spatial_ndim)
+    solver = SOLVERS[settings.profile](settings, prefix, opset, spatial_ndim, num_classes)
     fragment = solver.fragment
     result = solver.run(Value(fragment, source, element_type), class_axis)
     return Tail(fragment.nodes, list(fragment.constants.values()), result.name, result.dtype)
@@ -181,6 +181,8 @@ def rma_model(
     spatial_ndim: int = 2,
     num_classes: int | None = None,
     layout: str | None = None,
+    batch: int | None = None,
+    spatial_shape: Sequence[int] | None = None,
     dtype: str = "float32",
     label_dtype: str = "int64",
     opset: int | None = None,
@@ -198,33 +200,42 @@ def rma_model(
         `logits`) into probabilities.
     spatial_ndim : int, default 2
         Number of spatial axes.
-    num_classes : int, optional
-        Number of classes; any if it is not given.
+    num_classes, batch : int, optional
+        Number of classes and of samples; any if it is not given.
     layout : str, optional
         "NCHW" (default) or "NHWC"; "NCW" or "NWC" for one spatial axis, "NCDHW" or "NDHWC" for
         three.
+    spatial_shape : sequence of int, optional
+        Sizes of the spatial axes; any if it is not given.
     dtype : {"float32", "float16", "float64"}
         Type of the input. float16 is computed in float32.
     label_dtype : {"int64", "int32", "uint8"}
-        Type of the labels.
+        Type of the labels. Masks are bool.
     opset : int, optional
         Version of the standard operators, 11 or newer; by default 17.
     form : {"flat", "function"}
         Standard operators alone, or one node RankSEG of domain ai.rankseg with a function in
         the model behind it.
     profile : {"onnxruntime", "static"}
-        "static" computes in float32 alone, and every shape follows from the input's.
+        "static" computes in float32 alone, and every shape follows from the input's, for
+        accelerators.
 
     Returns
     -------
     ModelProto
-        With output `labels`, (batch, *spatial), or bool `masks` of the input's shape. Batch and
-        spatial axes are dynamic.
+        With output `labels`, (batch, *spatial), or bool `masks` of the input's shape.
 
     Raises
     ------
     TypeError, ValueError
         If an argument has the wrong type or value, or two of them do not go together.
+
+    Examples
+    --------
+    >>> from rankseg.export import rma_model
+    >>> model = rma_model(num_classes=21, batch=1, spatial_shape=(320, 320))
+    >>> [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]
+    [1, 320, 320]
     """
     pruning = pruning_prob if isinstance(pruning_prob, Real) else tuple(pruning_prob)
     settings = TailSettings(
@@ -243,6 +254,7 @@ def rma_model(
     opset = DEFAULT_OPSET if opset is None else opset
     if num_classes is None and isinstance(settings.pruning_prob, tuple):
         num_classes = len(settings.pruning_prob)
+    sizes = _sizes(axes, num_classes, batch, spatial_shape)
     source = "probs" if activation is None else "logits"
     made = tail(
         settings,
@@ -254,7 +266,6 @@ def rma_model(
         element_type=DTYPES[dtype],
         class_axis=class_axis,
     )
-    sizes = {"N": "batch", "C": num_classes or "class", "D": "depth", "H": "height", "W": "width"}
     result = "labels" if settings.multiclass else "masks"
     renamed = _rename_output(made, result)
     shape = [sizes[a] for a in axes if a != "C" or not settings.multiclass]
@@ -273,6 +284,29 @@ def rma_model(
     model.ir_version = max(oldest, 8) if functions else oldest
     helper.set_model_props(model, describe(settings))
     return model
+
+
+def _sizes(
+    axes: str, num_classes: int | None, batch: int | None, spatial_shape: Sequence[int] | None
+) -> dict[str, int | str]:
+    """Return the size of each axis of a layout, or its name where that is open."""
+    names = {"N": "batch", "C": "class", "D": "depth", "H": "height", "W": "width"}
+    spatial = [letter for letter in axes if letter not in "NC"]
+    shape = (None,) * len(spatial) if spatial_shape is None else tuple(spatial_shape)
+    if len(shape) != len(spatial):
+        raise ValueError(
+            f"spatial_shape must have spatial_ndim={len(spatial)} sizes, found {spatial_shape!r}"
+        )
+    arguments = ["batch", "num_classes", *["spatial_shape"] * len(spatial)]
+    sizes = dict(zip(["N", "C", *spatial], (batch, num_classes, *shape), strict=True))
+    for argument, size in zip(arguments, sizes.values(), strict=True):
+        if size is None:
+            continue
+        if not isinstance(size, Integral) or isinstance(size, bool):
+            raise TypeError(f"{argument} must be an int, found {size!r}")
+        if size < 1:
+            raise ValueError(f"{argument} must be positive, found {size}")
+    return {letter: sizes[letter] or names[letter] for letter in axes}
 
 
 def _rename_output(made: Tail, name: str) -> Tail:

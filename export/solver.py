@@ -14,12 +14,12 @@ from onnx import TensorProto
 
 from ..objectives import OBJECTIVES, Dice
 from .fragment import Fragment, Operand, Value, maximum, minimum
-from .settings import LABEL_DTYPES, TailSettings
+from .settings import TailSettings
 
 START = 0.4
 """First threshold of a row that the thinned map does not show."""
 
-THIN_STRIDE = 8
+THIN_STRIDE = 16
 """Longest stride of thinning."""
 
 THIN_STEPS = 3
@@ -44,7 +44,8 @@ class Rows(NamedTuple):
     mass: Value
     high: Value
     active: Value
-    base: Value  # with threshold(n, S, mu) = (S + B) / (base + n)
+    offset: float  # with these two the threshold of n pixels with sum S
+    base: Value  # is (S + offset) / (base + n)
 
 
 class Masks(NamedTuple):
@@ -55,35 +56,40 @@ class Masks(NamedTuple):
     overlap: Value
 
 
-Sums: TypeAlias = Callable[[Value], tuple[Value, Value]]
+Scan: TypeAlias = Callable[[Value, Value], tuple[Value, Value]]
+"""Counts and sums the pixels above `GRID` thresholds, a start and so many steps, highest first."""
 
 
 class Solver:
     """What both profiles share."""
 
-    def __init__(self, settings: TailSettings, prefix: str, opset: int, ndim: int) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: TailSettings, prefix: str, opset: int, ndim: int, classes: int | None
+    ) -> None:
+        self.settings, self.classes = settings, classes
         self.numbers: Value | None = None
         static = settings.profile == "static"
         self.state = TensorProto.FLOAT if static else TensorProto.DOUBLE
         self.fragment = Fragment(prefix, opset, self.state)
-        self.axes = list(range(2, 2 + ndim))
+        self.ndim, self.axes = ndim, list(range(2, 2 + max(ndim, 2)))  # a line has width 1
         self.objective = OBJECTIVES[settings.metric](settings.smooth)
-        dice = isinstance(self.objective, Dice)
-        self.smooth_overlap = settings.smooth / 2 if dice else settings.smooth
-        self.smooth_base = 1 + settings.smooth if dice else 2 * settings.smooth
 
     def run(self, source: Value, class_axis: int) -> Value:
         """Return labels, or masks with the classes where the source has them."""
-        position = class_axis % (2 + len(self.axes))
+        position = class_axis % (2 + self.ndim)
         p = self.probabilities(source, position)
-        rows = self.measure(p)
+        if self.ndim == 1:
+            p = p.reshape([0, 0, 0, 1])
+        p, rows = self.measure(p)
         if self.settings.multiclass:
-            return self.labels(p, rows)
+            labels = self.labels(p, rows)
+            return labels.squeeze([2]) if self.ndim == 1 else labels
         masks = p > self.threshold(p, rows)
+        if self.ndim == 1:
+            masks = masks.squeeze([3])
         if position == 1:
             return masks
-        order = [0, *self.axes]
+        order = [0, *range(2, 2 + self.ndim)]
         order.insert(position, 1)
         return self.fragment.add("Transpose", [masks], masks.dtype, "masks", perm=order)
 
@@ -100,7 +106,7 @@ class Solver:
         if source.dtype != TensorProto.DOUBLE:
             source = source.cast(TensorProto.FLOAT, "wide")
         if position != 1:
-            rest = [i for i in range(1, 2 + len(self.axes)) if i != position]
+            rest = [i for i in range(1, 2 + self.ndim) if i != position]
             order = [0, position, *rest]
             source = self.fragment.add("Transpose", [source], source.dtype, "channels", perm=order)
         if self.settings.activation == "sigmoid":
@@ -112,29 +118,27 @@ class Solver:
             return powers / powers.reduce("ReduceSum", [1])
         return source
 
-    def measure(self, p: Value) -> Rows:
-        """Return the sum of each row, its largest value, and whether that escapes pruning."""
+    def measure(self, p: Value) -> tuple[Value, Rows]:
+        """Return the rows that matter, their sums, and whether they escape pruning."""
         self.fragment.scope = "rows/"
-        mass, high = p.sum(self.axes, self.state), p.reduce("ReduceMax", self.axes, "high")
+        high = p
+        for axis in reversed(self.axes):
+            high = high.reduce("ReduceMax", [axis], "high")
         pruning = self.settings.pruning_prob
         limit: Operand = pruning if isinstance(pruning, float) else 0.0
         if isinstance(pruning, tuple):
             shaped = np.reshape(pruning, (1, -1, *[1] * len(self.axes)))
             limit = self.fragment.constant(shaped, p.dtype, "pruning_prob")
         active = (high > limit).cast(self.state, "active")
-        base = mass + self.smooth_base
-        return Rows(
-            mass, high, active, maximum(base, self.fragment.constant(TINY, self.state, "tiny"))
-        )
+        p, high, active = self.keep_heirs(p, high, active)
+        mass = p.sum(self.axes, self.state)
+        offset, base = self.objective.line(mass)
+        base = maximum(base, self.fragment.constant(TINY, self.state, "tiny"))
+        return p, Rows(mass, high, active, offset, base)
 
-    def above(self, p: Value, threshold: Value) -> tuple[Value, Value]:
-        """Count and sum the pixels above a threshold."""
-        mask = (p > threshold).cast(p.dtype)
-        return mask.sum(self.axes, self.state), (p * mask).sum(self.axes, self.state)
-
-    def step(self, size: Operand, overlap: Value, base: Value) -> Value:
-        """Return the threshold that masks ask for: ``objective.threshold`` with its mass done."""
-        return (overlap + self.smooth_overlap) / (base + size)
+    def keep_heirs(self, p: Value, high: Value, active: Value) -> tuple[Value, Value, Value]:
+        """Drop classes that cannot get a pixel, where that pays."""
+        return p, high, active
 
     def first_guess(self, p: Value, rows: Rows) -> Value:
         """Solve the thinned map, whose thresholds are close to those of the whole."""
@@ -150,7 +154,7 @@ class Solver:
             f.scope = f"thin{i + 1}/"
             mask = (thin > threshold).cast(p.dtype)
             size, overlap = (x.reduce("ReduceSum", self.axes) * scale for x in (mask, mask * thin))
-            better = self.step(size, overlap, base)
+            better = (overlap + rows.offset) / (base + size)
             threshold = maximum(threshold, better) if i else better
             sizes.append(size)
         f.scope = "thin/"
@@ -181,7 +185,7 @@ class Solver:
         Classes that must not take unassigned pixels start 2 lower: the pruned ones, unless all
         of the sample are.
         """
-        self.fragment.scope = "growth/"
+        self.fragment.scope = "gain/"
         slope, offset, *curve = self.objective.increment(alone.size, alone.overlap, rows.mass)
         scale = slope.reduce("ReduceMax", [1]) * BARRED
         outside = rows.active.reduce("ReduceMax", [1]) - rows.active
@@ -204,7 +208,7 @@ class Solver:
         if self.settings.void:
             taken = claimed.cast(TensorProto.INT64)
             winner = winner * taken + (1 - taken) * self.settings.void_index
-        return winner.cast(LABEL_DTYPES[self.settings.label_dtype])
+        return winner
 
     def sliver(self, low: Value, rows: Rows, top: Value | None = None) -> Value:
         """Return the width that `Dice.sliver` bounds."""
@@ -212,27 +216,13 @@ class Solver:
         width = self.objective.sliver(rows.mass)
         return width if top is None else minimum(width, top - low)
 
-    def finish(
-        self, low: Value, width: Value, rows: Rows, sums: Sums, first: Masks | None, dtype: int
-    ) -> Value:
-        """Return the best threshold across the sliver, or one that leaves the mask empty.
-
-        `sums` counts and sums the pixels above a threshold, or how these differ from `first`.
-        """
+    def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
+        """Return the best threshold across the sliver, or one that leaves the mask empty."""
         f, axis = self.fragment, self.axes[-1]
-        start, step = low.cast(dtype), (width * (1 / (GRID - 1))).cast(dtype)
-        found = [sums(start + step * i) for i in reversed(range(GRID))]
-        size, overlap = (
-            f.add("Concat", [pair[k] for pair in found], found[0][k].dtype, axis=axis).cast(
-                self.state
-            )
-            for k in range(2)
-        )
-        if first is not None:
-            size, overlap = size + first.size, overlap + first.overlap
         nothing = rows.mass - rows.mass
         size, overlap = (
-            f.add("Concat", [nothing, x], self.state, axis=axis) for x in (size, overlap)
+            f.add("Concat", [nothing, x.cast(self.state)], self.state, axis=axis)
+            for x in scan(low.cast(dtype), (width * (1 / (GRID - 1))).cast(dtype))
         )
         odds = self.objective.odds(size, overlap, rows.mass)
         index = f.add("ArgMax", [odds], TensorProto.INT64, "best", axis=axis, keepdims=1)

@@ -7,13 +7,18 @@ also exactly one class has them, they are settled; the others, a few percent of 
 gathered, and every further step reads only those.
 """
 
+import numpy as np
 from onnx import TensorProto
 
 from .fragment import Value, maximum, minimum
-from .solver import THIN_STRIDE, Masks, Rows, Solver
+from .settings import LABEL_DTYPES
+from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
-THIN_PIXELS = {1: 4096, 2: 64, 3: 16}
+THIN_PIXELS = {2: 32, 3: 16}
 """Pixels along each of so many axes that thinning leaves, about."""
+
+MANY = {TensorProto.UINT8: 255, TensorProto.FLOAT: 4095}
+"""More classes than a pixel may have: the largest factor whose sums are exact."""
 
 STEPS = 4
 """Steps on the gathered pixels."""
@@ -42,6 +47,19 @@ class SparseSolver(Solver):
         self.gather(p)
         return self.climb(rows)
 
+    def keep_heirs(self, p: Value, high: Value, active: Value) -> tuple[Value, Value, Value]:
+        """Drop the classes that get no pixel: pruned in every sample where another is not."""
+        if not self.settings.multiclass:
+            return p, high, active
+        f = self.fragment
+        f.scope = "kept/"
+        none = 1.0 - active.reduce("ReduceMax", [1])
+        heir = maximum(active, none).reduce("ReduceMax", [0]).reshape([-1]) > 0.0
+        inputs = [p.positions(1), heir]
+        self.numbers = f.add("Compress", inputs, TensorProto.INT64, "classes", axis=0)
+        kept = (f.add("Gather", [x, self.numbers], x.dtype, axis=1) for x in (p, high, active))
+        return tuple(kept)
+
     def enclose(self, p: Value, rows: Rows) -> None:
         """Take one step on the whole map, and find the pixels that may still change sides."""
         start = self.first_guess(p, rows)
@@ -49,46 +67,74 @@ class SparseSolver(Solver):
             start = start * LOW_START
         self.fragment.scope = "first/"
         self.start = self.where_active(start, rows)
-        mask = (p > self.start).cast(p.dtype, "mask")
-        size = mask.sum(self.axes, self.state)
-        before = self.claims(mask) if self.settings.multiclass else mask
-        masks = Masks(self.start.cast(self.state), size, (p * mask).sum(self.axes, self.state))
-        self.first, self.better = masks, self.step(size, masks.overlap, rows.base)
-        self.fragment.scope = "bracket/"
-        excess = masks.overlap - masks.threshold * size
-        top = self.step(0.0, excess, rows.base) * (1 + SLACK)
+        before = p > self.start
+        mask = before.cast(self.tally, "mask")
+        size, low = self.count(mask), self.start.cast(self.state)
+        excess = (p - self.start).relu().sum(self.axes, self.state)
+        self.first = Masks(low, size, excess + low * size)
+        self.better = (self.first.overlap + rows.offset) / (rows.base + size)
+        self.fragment.scope = "ends/"
+        top = (excess + rows.offset) / rows.base * (1 + SLACK)
         if self.undecided:
             top = top + self.objective.sliver(rows.mass)
-        rises = (self.better > masks.threshold).cast(self.state)
+        rises = (self.better > low).cast(self.state)
         falls = 1.0 - rises
-        self.top = top * rises + masks.threshold * falls
+        self.top = top * rises + low * falls
         end = self.where_active(top * rises + self.better * (1 - SLACK) * falls, rows)
-        after = (p > end.cast(p.dtype)).cast(p.dtype)
+        after = p > end.cast(p.dtype)
         if self.settings.multiclass:
-            after, (claims, self.chosen) = self.claims(after), (before.pick(i, 1) for i in (0, 1))
-        moved = (after - before).absolute().reshape([0, 0, -1]).reduce("ReduceSum", [0, 1])
-        if self.settings.multiclass:
-            moved = moved + (claims - 1.0).absolute().reduce("ReduceSum", [0])
-        self.open = moved.reshape([-1])
+            self.open = self.unsettled(mask, after.cast(self.tally), rises)
+        else:
+            moved = self.fragment.add("Xor", [before, after], TensorProto.BOOL, "moved")
+            self.open = self.weighted([rises + falls], moved.cast(self.tally)) > 0.0
 
-    def claims(self, mask: Value) -> Value:
-        """Count the classes that have a pixel, and sum their numbers: (batch, 2, pixels).
+    def unsettled(self, mask: Value, after: Value, rises: Value) -> Value:
+        """Return where not exactly one class has a pixel at both ends of its bracket.
 
-        Where the count is 1, the sum is the class.
+        With a the number of classes at the lower ends and b <= a at the upper ends,
+        a + many b = many + 1 only if both are 1.
         """
+        many = MANY[self.tally]
+        falls = 1.0 - rises
+        numbers = self.numbers.cast(self.state).reshape([1, -1, *[1] * len(self.axes)])
+        ends = self.weighted([rises + falls * many, numbers + (rises - rises)], mask)
+        other = self.weighted([rises * many + falls], after)
+        total, self.chosen = (ends.pick(i, 1) for i in (0, 1))
+        return ~(total + other.pick(0, 1) == many + 1)
+
+    @property
+    def tally(self) -> int:
+        """The type in which masks are counted, uint8 for as many classes as it can count."""
+        few = self.classes is not None and self.classes <= MANY[TensorProto.UINT8]
+        return TensorProto.UINT8 if few else TensorProto.FLOAT
+
+    def count(self, mask: Value) -> Value:
+        """Count the pixels of each row's mask."""
+        if mask.dtype == TensorProto.FLOAT:
+            return mask.sum(self.axes, self.state)
         f = self.fragment
-        numbers = self.numbers.cast(mask.dtype).reshape([1, -1])
-        rows = [numbers - numbers + 1.0, numbers]
-        weights = f.add("Concat", rows, mask.dtype, "weights", axis=0)
-        return f.add("MatMul", [weights, mask.reshape([0, 0, -1])], mask.dtype, "claims")
+        lengths = [f.indices([1], "axes"), mask.shape([self.axes[-2]])]
+        shape = f.add("Concat", lengths, TensorProto.INT64, axis=0)
+        one = f.constant(1, mask.dtype, "one_pixel")
+        ones = f.add("Expand", [one, shape], mask.dtype, "ones")
+        return ones.matmul(mask, "counts").cast(self.state).sum(self.axes, self.state)
+
+    def weighted(self, weights: list[Value], mask: Value) -> Value:
+        """Sum, at each pixel, weights of the classes that have it: (batch, weight, pixel)."""
+        rows = [row.reshape([0, 1, -1]) for row in weights]
+        joined = rows[0]
+        if len(rows) > 1:
+            joined = self.fragment.add("Concat", rows, self.state, "weights", axis=1)
+        return joined.cast(mask.dtype).matmul(mask.reshape([0, 0, -1]), "weighted")
 
     def gather(self, p: Value) -> None:
         """Gather the open pixels, and the first lest there be none: (batch, class, n, 1, ...)."""
         f = self.fragment
         f.scope = "open/"
-        everywhere = self.open.positions(0)
-        wanted = f.add("Or", [self.open > 0.0, everywhere < 1], TensorProto.BOOL, "wanted")
-        self.where = f.add("Compress", [everywhere, wanted], TensorProto.INT64, "pixels", axis=0)
+        anywhere = self.open.cast(TensorProto.FLOAT).reduce("ReduceMax", [0]).reshape([-1])
+        first, yes = f.indices([0], "axes"), f.constant([1.0], TensorProto.FLOAT, "yes")
+        anywhere = f.add("ScatterElements", [anywhere, first, yes], TensorProto.FLOAT)
+        self.where = f.add("NonZero", [anywhere], TensorProto.INT64, "pixels").reshape([-1])
         column = self.where.reshape([-1, *[1] * (len(self.axes) - 1)])
         flat = p.reshape([0, 0, -1])
         self.pixels = f.add("Gather", [flat, column], p.dtype, "probs", axis=2)
@@ -96,64 +142,58 @@ class SparseSolver(Solver):
 
     def total(self, x: Value) -> Value:
         """Sum over the gathered pixels."""
-        return x.reduce("ReduceSum", self.axes).cast(self.state)
+        return x.reduce("ReduceSum", [2]).cast(self.state)
 
     def change(self, threshold: Value) -> tuple[Value, Value]:
         """Return by how much a threshold inside the brackets changes the count and the sum."""
         x = self.pixels
         moved = (x > threshold).cast(x.dtype) - self.before
-        return moved.reduce("ReduceSum", self.axes), (x * moved).reduce("ReduceSum", self.axes)
+        return self.total(moved), self.total(x * moved)
 
-    def above(self, threshold: Value) -> Masks:
-        """Count and sum the pixels above a threshold inside the brackets."""
-        size, overlap = self.change(threshold.cast(self.pixels.dtype))
-        return Masks(threshold, self.first.size + size, self.first.overlap + overlap)
+    def scan(self, start: Value, step: Value) -> tuple[Value, Value]:
+        """Try all thresholds at once, along the last axis."""
+        grid = np.arange(GRID)[::-1].reshape([1] * (1 + len(self.axes)) + [GRID])
+        size, overlap = self.change(start + step * self.fragment.constant(grid, step.dtype, "grid"))
+        return size + self.first.size, overlap + self.first.overlap
 
     def climb(self, rows: Rows) -> Value:
         """Iterate on the gathered pixels."""
-        threshold = self.better
+        threshold, dtype = self.better, self.pixels.dtype
+        numerator, denominator = self.first.overlap + rows.offset, rows.base + self.first.size
         for i in range(STEPS):
             self.fragment.scope = f"step{i + 1}/"
-            masks = self.above(threshold)
-            threshold = maximum(threshold, self.step(masks.size, masks.overlap, rows.base))
+            size, overlap = self.change(threshold.cast(dtype))
+            threshold = maximum(threshold, (numerator + overlap) / (denominator + size))
         threshold = minimum(threshold, self.top)
-        dtype = self.pixels.dtype
         if self.undecided:
             self.fragment.scope = "end/"
             width = self.sliver(threshold, rows, self.top)
-            threshold = self.finish(threshold, width, rows, self.change, self.first, dtype)
+            threshold = self.finish(threshold, width, rows, self.scan, dtype)
         self.fragment.scope = ""
         return self.round_down(self.where_active(threshold, rows), dtype)
 
-    def keep_heirs(self, p: Value, rows: Rows) -> tuple[Value, Rows]:
-        """Drop the classes that get no pixel: pruned in every sample where another is not."""
-        f = self.fragment
-        f.scope = "kept/"
-        none = 1.0 - rows.active.reduce("ReduceMax", [1])
-        heir = maximum(rows.active, none).reduce("ReduceMax", [0]).reshape([-1]) > 0.0
-        inputs = [p.positions(1), heir]
-        self.numbers = f.add("Compress", inputs, TensorProto.INT64, "classes", axis=0)
-        p, *kept = (f.add("Gather", [x, self.numbers], x.dtype, axis=1) for x in (p, *rows))
-        return p, Rows(*kept)
-
     def labels(self, p: Value, rows: Rows) -> Value:
         """Let the classes compete at the gathered pixels, and write these over the others."""
-        p, rows = self.keep_heirs(p, rows)
         threshold = self.threshold(p, rows)
         f, x = self.fragment, self.pixels
         f.scope = "labels/"
         mask = (x > threshold).cast(p.dtype, "mask")
         claims = mask.reduce("ReduceSum", [1], "claims")
-        every = self.above(threshold)
-        shared = mask * (1.0 - (claims == 1.0).cast(p.dtype))
-        size = every.size - self.total(shared)
+        sole = mask * (claims == 1.0).cast(p.dtype)
+        size = self.first.size + self.total(sole - self.before)
         some = (size > 0.5).cast(self.state)
-        overlap = (every.overlap - self.total(shared * x)) * some
+        overlap = (self.first.overlap + self.total((sole - self.before) * x)) * some
         winner = self.winners(x, mask, claims, Masks(threshold, size, overlap), rows)
-        labels = self.chosen.cast(winner.dtype)
-        updates = winner.reshape([0, -1])
+        updates = winner.reshape([0, -1]).cast(self.wide_label)
         where = f.add("Expand", [self.where, updates.shape()], TensorProto.INT64, "where")
-        inputs = [labels, where, updates]
-        written = f.add("ScatterElements", inputs, winner.dtype, "written", axis=1)
+        inputs = [self.chosen.cast(self.wide_label), where, updates]
+        written = f.add("ScatterElements", inputs, self.wide_label, "written", axis=1)
         shape = p.shape([0, *self.axes])
-        return f.add("Reshape", [written, shape], winner.dtype, "result")
+        labels = f.add("Reshape", [written, shape], self.wide_label, "result")
+        return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
+
+    @property
+    def wide_label(self) -> int:
+        """The type that labels are written in: half the memory unless `void_index` is huge."""
+        huge = not -(2**31) <= self.settings.void_index < 2**31
+        return TensorProto.INT64 if huge else TensorProto.INT32

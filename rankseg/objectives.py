@@ -52,9 +52,14 @@ class Dice:
         certain = loss < 1e-300
         return self.score(size, overlap, mass) / (loss * ~certain + 1e-300 * certain)
 
+    def line(self, mass: Array) -> tuple[float, Array]:
+        """Return B and A of the threshold."""
+        return self.smooth / 2, mass + (1 + self.smooth)
+
     def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
-        """Return g / 2 for the single ratio g = (2 S + s) / (mu + tau + 1 + s) <= f."""
-        return (overlap + self.smooth / 2) / (mass + size + 1 + self.smooth)
+        """Return (S + B) / (A + tau): g / 2 for g = (2 S + s) / (mu + tau + 1 + s) <= f."""
+        offset, base = self.line(mass)
+        return (overlap + offset) / (base + size)
 
     def break_even(self, score: Array) -> Array:
         """Return score / 2."""
@@ -91,9 +96,14 @@ class IoU:
         """Return f."""
         return ratio(overlap + self.smooth, mass - overlap + size + self.smooth)
 
+    def line(self, mass: Array) -> tuple[float, Array]:
+        """Return B and A of the threshold."""
+        return self.smooth, mass + 2 * self.smooth
+
     def threshold(self, size: Array, overlap: Array, mass: Array) -> Array:
-        """Return f / (1 + f)."""
-        return ratio((overlap + self.smooth) / 2, (mass + size) / 2 + self.smooth)
+        """Return (S + B) / (A + tau): f / (1 + f)."""
+        offset, base = self.line(mass)
+        return ratio(overlap + offset, base + size)
 
     def break_even(self, score: Array) -> Array:
         """Return score / (1 + score)."""

@@ -88,7 +88,8 @@ def check_equal(result, probs, **settings):
 
 def check_thresholds(probs, **settings):
     """The masks are those of thresholds within float32 rounding of the package's."""
-    masks = run(rma_model(output_mode="multilabel", **settings), probs)
+    model = rma_model(output_mode="multilabel", num_classes=probs.shape[1], **settings)
+    masks = run(model, probs)
     found = thresholds(probs, **settings).threshold.reshape(*probs.shape[:2], 1, 1)
     close = np.abs(probs - found) <= 4 * np.finfo(np.float32).eps * found
     assert np.all((masks == (probs > found)) | close)
@@ -98,7 +99,7 @@ def check_thresholds(probs, **settings):
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_valid_and_equal_at_every_opset(opset, profile, settings):
-    model = rma_model(opset=opset, profile=profile, **settings)
+    model = rma_model(opset=opset, profile=profile, num_classes=4, **settings)
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     assert model.opset_import[0].version == opset
@@ -109,16 +110,19 @@ def test_valid_and_equal_at_every_opset(opset, profile, settings):
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("sharpness", [1.0, 3.0, 8.0])
-def test_soft_maps(profile, settings, sharpness):
+@pytest.mark.parametrize("classes", [None, 4])
+def test_soft_maps(profile, settings, sharpness, classes):
     probs = soft_map((96, 130), sharpness=sharpness, seed=int(sharpness))[1]
-    check_equal(run(rma_model(profile=profile, **settings), probs), probs, **settings)
+    model = rma_model(profile=profile, num_classes=classes, **settings)
+    check_equal(run(model, probs), probs, **settings)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("settings", [s for s in SETTINGS if "pruning_prob" not in s])
 def test_regions(profile, settings):
     probs = regions()
-    check_equal(run(rma_model(profile=profile, **settings), probs), probs, **settings)
+    model = rma_model(profile=profile, num_classes=7, **settings)
+    check_equal(run(model, probs), probs, **settings)
 
 
 @pytest.mark.parametrize("metric", ["dice", "iou"])
@@ -247,9 +251,9 @@ def test_no_operator_that_sorts_or_loops(settings):
     for profile in PROFILES:
         model = rma_model(profile=profile, **settings)
         kinds = {node.op_type for node in model.graph.node}
-        assert not kinds & {"TopK", "CumSum", "Loop", "Scan", "If", "NonZero", "Where", "Softmax"}
+        assert not kinds & {"TopK", "CumSum", "Loop", "Scan", "If", "Where", "Softmax"}
         if profile == "static":
-            assert not kinds & {"Compress", "Range", "ScatterElements", "Shape"}
+            assert not kinds & {"NonZero", "Compress", "Range", "ScatterElements", "Shape"}
         assert model.ByteSize() < 20_000
 
 
@@ -272,6 +276,44 @@ def test_metadata_and_shapes():
     sizes = [d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim]
     assert (source.name, sizes) == ("probs", ["batch", 5, "height", "width"])
     assert result.name == "labels"
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("form", ["flat", "function"])
+def test_fixed_sizes(opset, profile, form):
+    sizes = {"batch": 2, "num_classes": 4, "spatial_shape": (24, 40)}
+    probs = soft_map((24, 40))[1]
+    for mode, shape in (("multiclass", [2, 24, 40]), ("multilabel", [2, 4, 24, 40])):
+        model = rma_model(opset=opset, profile=profile, form=form, output_mode=mode, **sizes)
+        onnx.checker.check_model(model, full_check=True)
+        assert inferred_sizes(model) == shape
+        check_equal(run(model, probs), probs, output_mode=mode)
+        if profile == "static" or opset >= 18:  # older opsets do not carry sizes through Gather
+            model.graph.output[0].type.tensor_type.ClearField("shape")
+            assert inferred_sizes(model) == shape
+
+
+def inferred_sizes(model):
+    inferred = onnx.shape_inference.infer_shapes(
+        model, check_type=True, strict_mode=True, data_prop=True
+    )
+    dims = inferred.graph.output[0].type.tensor_type.shape.dim
+    return [dim.dim_param or dim.dim_value for dim in dims]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sizes"),
+    [
+        ({"batch": 1}, [1, "class", "height", "width"]),
+        ({"spatial_shape": (8, 9)}, ["batch", "class", 8, 9]),
+        ({"spatial_shape": [8, 9], "layout": "NHWC", "num_classes": 3}, ["batch", 8, 9, 3]),
+        ({"spatial_shape": (7, 8, 9), "spatial_ndim": 3}, ["batch", "class", 7, 8, 9]),
+    ],
+)
+def test_some_fixed_sizes(arguments, sizes):
+    dims = rma_model(**arguments).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in dims] == sizes
 
 
 def test_names_begin_with_the_prefix():
@@ -309,11 +351,24 @@ def test_names_begin_with_the_prefix():
         ({"label_dtype": "uint8", "unassigned_policy": "void", "void_index": -1}, "must fit"),
         ({"num_classes": 300, "label_dtype": "uint8"}, "do not fit"),
         ({"num_classes": 1}, "one class"),
+        ({"batch": 0}, "batch must be positive, found 0"),
+        ({"num_classes": 0}, "num_classes must be positive, found 0"),
+        ({"spatial_shape": (4, -1)}, "spatial_shape must be positive, found -1"),
+        ({"spatial_shape": (4, 5, 6)}, r"spatial_ndim=2 sizes, found \(4, 5, 6\)"),
         ({"num_classes": 3, "pruning_prob": (0.5, 0.5)}, "pruning_prob has 2 values"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
+        rma_model(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"batch": "1"}, {"batch": True}, {"spatial_shape": (4.0, 5)}]
+)
+def test_sizes_of_another_type(arguments):
+    (name,) = arguments
+    with pytest.raises(TypeError, match=f"{name} must be an int, found"):
         rma_model(**arguments)
 
 
@@ -328,3 +383,16 @@ def test_integer_source():
             num_classes=None,
             element_type=onnx.TensorProto.INT64,
         )
+
+
+@pytest.mark.parametrize("classes", [2, 255, 256, 300])
+def test_many_classes(classes):
+    rng = np.random.default_rng(classes)
+    logits = 3 * rng.standard_normal((2, classes, 20, 30)).astype(np.float32)
+    logits[:, classes // 2 :] += 2 * np.sin(np.arange(30, dtype=np.float32) / 9)
+    probs = activations.softmax(logits, axis=1)
+    settings = {"pruning_prob": 0.1, "unassigned_policy": "void", "void_index": 1000}
+    model = rma_model(num_classes=classes, **settings)
+    labels = run(model, probs)
+    check_equal(labels, probs, **settings)
+    assert len(np.unique(labels)) > classes // 4
