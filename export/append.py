@@ -5,12 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-import numpy as np
 from onnx import ModelProto, helper
 
 from .. import __version__
 from ..validation import choice
-from .files import METADATA, appended, load, save
+from .files import OF_OUTPUT, appended, load, save
 from .graph import FORMS
 from .index import GraphIndex
 from .plan import plan
@@ -43,7 +42,8 @@ def append_rma(
 
     The result has the opset and IR version of the model, and its weights as they were; external
     weights are not read. A final ArgMax is replaced, with what shapes or casts its labels behind
-    it kept.
+    it kept. A final Softmax in float32 or float64 is replaced too where nothing else needs it:
+    the tail has a faster one.
 
     Parameters
     ----------
@@ -57,26 +57,23 @@ def append_rma(
         What turns the output into probabilities. "auto" takes it from the graph, and is an error
         where the graph does not decide, as for logits.
     class_axis : int, optional
-        Axis of the classes in the output, by default found in the graph.
-    label_dtype : {"int64", "int32", "uint8"}
-        Type of the labels. Masks are bool.
+        Axis of the classes in the output, needed where the graph does not tell. An output with
+        fewer axes than the model's input then has no batch, unless its first size is the input's.
     keep_outputs : bool, default False
         Keep the output and put the new one last, instead of in its place. Other outputs stay.
     resize_to : "input" or sizes, optional
         Spatial size of the labels. The values are resized as the model gives them, logits before
         their activation; linear, half-pixel centres.
-    profile : {"onnxruntime", "static"}
-        "static" avoids what accelerators lack.
-    form : {"flat", "function"}
-        Standard nodes, or one node of a function of the model, for which an IR version below 8
-        becomes 8.
+    label_dtype, profile, form
+        As in `rma_model`. The form "function" makes an IR version below 8 version 8.
     name : str, optional
         Name of the new output, by default "labels" or "masks".
 
     Returns
     -------
     ModelProto
-        The settings and the SHA-256 of the source are in its metadata.
+        What was found and decided is in the doc string of the new output; the settings and the
+        SHA-256 of the source are in the metadata.
 
     Raises
     ------
@@ -94,7 +91,7 @@ def append_rma(
         metric=metric,
         smooth=smooth,
         output_mode=output_mode,
-        pruning_prob=pruning_prob if np.ndim(pruning_prob) == 0 else tuple(pruning_prob),  # type: ignore[arg-type]
+        pruning_prob=pruning_prob,  # type: ignore[arg-type]  # a sequence becomes a tuple
         unassigned_policy=unassigned_policy,
         void_index=void_index,
         activation=None if activation == "auto" else activation,
@@ -105,9 +102,10 @@ def append_rma(
     activation = "auto" if activation == "auto" else settings.activation
     source, digest = load(model)
     index = GraphIndex(source)
-    ending = plan(index, output, activation, class_axis)
-    left = ending.activation if activation == "auto" else activation
-    settings = replace(settings, activation=left)
+    # What is kept needs the Softmax, and resized probabilities are not those of resized logits.
+    fold = resize_to is None and not keep_outputs
+    ending = plan(index, output, activation, class_axis, fold)
+    settings = replace(settings, activation=ending.activation)
     name = name or ("labels" if settings.multiclass else "masks")
     splice = Splice(source, index, ending)
     result = splice.add(settings, resize_to, form)
@@ -123,6 +121,6 @@ def append_rma(
     }
     helper.set_model_props(
         source,
-        {p.key: p.value for p in source.metadata_props} | {METADATA + name: json.dumps(record)},
+        {p.key: p.value for p in source.metadata_props} | {OF_OUTPUT + name: json.dumps(record)},
     )
     return source

@@ -80,11 +80,15 @@ def append(
     profile: ProfileOption = Profile.ONNXRUNTIME,
     form: FormOption = Form.FLAT,
     name: Annotated[str | None, typer.Option(help="Name of the new output.")] = None,
+    copy_weights: Annotated[
+        bool, typer.Option("--copy-weights", help="Copy external weights to another folder.")
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Put RankSEG behind an output of a model; its weights, opset and IR version stay."""
     with _clear_failures():
-        from .append import append_rma, save
+        from .append import append_rma
+        from .files import external_files, load, save
 
         _check_target(output, overwrite, model)
         made = append_rma(
@@ -100,31 +104,41 @@ def append(
             class_axis=class_axis,
             label_dtype=label_dtype.value,
             keep_outputs=keep_outputs,
-            resize_to=_size(resize_to),
+            resize_to=_size(resize_to, "--resize-to takes input or HEIGHTxWIDTH"),
             profile=profile.value,
             form=form.value,
             name=name,
         )
-        save(made, output, overwrite)
-        _say(_decisions(model, made))
-        typer.echo(f"{output}: written, {_growth(model, output)}")
+        if not copy_weights and external_files(made) and not output.parent.samefile(model.parent):
+            files = ", ".join(external_files(made))
+            raise CommandError(f"{files} must be beside {output}: --copy-weights copies")
+        save(made, output, overwrite, weights=model.parent)
+        for line in _decisions(load(model)[0], made):
+            typer.echo(line)
+        growth = (output.stat().st_size - model.stat().st_size) / 1e3
+        typer.echo(f"{output}: written, {growth:+.1f} kB")
 
 
 @app.command()
 def info(model: ModelArgument) -> None:
     """Say what each output of a model ends in, and what append would do."""
     with _clear_failures():
-        from .files import appended, load
+        from .files import appended, described, load
         from .index import GraphIndex
 
         loaded, digest = load(model)
-        index = GraphIndex(loaded)
-        _say([f"{model}: opset {index.opset}, IR version {loaded.ir_version}, SHA-256 {digest}"])
-        for name, record in appended(loaded).items():
-            _say([f"output {name!r} is RankSEG's, {record['metric']}, {record['output_mode']}"])
-        for name in index.outputs():
-            if name not in appended(loaded):
-                _say(_prospect(index, name))
+        index, records = GraphIndex(loaded), appended(loaded)
+        typer.echo(
+            f"{model}: opset {index.opset}, IR version {loaded.ir_version}, SHA-256 {digest}"
+        )
+        settings = described(loaded)
+        if settings:
+            typer.echo(f"{loaded.graph.doc_string}\n{_listed(settings)}")
+            return
+        for output in loaded.graph.output:
+            made = output.name in records
+            lines = _made(output, records[output.name]) if made else _prospect(index, output)
+            typer.echo("\n".join(lines))
 
 
 @app.command()
@@ -180,6 +194,10 @@ def node(
     spatial_ndim: Annotated[int, typer.Option(help="Number of spatial axes.")] = 2,
     num_classes: Annotated[int | None, typer.Option(help="By default any number.")] = None,
     layout: Annotated[str | None, typer.Option(help="NCHW, NHWC, NCDHW, ...")] = None,
+    batch: Annotated[int | None, typer.Option(help="Size of the batch, by default any.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Spatial sizes, HEIGHTxWIDTH, by default any.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Type of the input: float32, float16.")] = "float32",
     label_dtype: LabelOption = LabelType.INT64,
     opset: Annotated[int | None, typer.Option(help="Version of the operators.")] = None,
@@ -204,6 +222,8 @@ def node(
             spatial_ndim=spatial_ndim,
             num_classes=num_classes,
             layout=layout,
+            batch=batch,
+            spatial_shape=_size(size, "--size takes HEIGHTxWIDTH"),
             dtype=dtype,
             label_dtype=label_dtype.value,
             opset=opset,
@@ -236,53 +256,45 @@ def _numbers(text: str, option: str) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _size(text: str | None) -> Any:
-    if text is None or text == "input":
+def _size(text: str | None, usage: str) -> Any:
+    if text is None or (text == "input" and "input" in usage):
         return text
     try:
         return [int(part) for part in text.lower().split("x")]
     except ValueError as error:
-        raise CommandError(f"--resize-to takes input or HEIGHTxWIDTH, found {text!r}") from error
+        raise CommandError(f"{usage}, found {text!r}") from error
 
 
-def _say(lines: Any) -> None:
-    for line in lines:
-        typer.echo(line)
+def _decisions(source: Any, made: Any) -> Iterator[str]:
+    """Yield a line for each thing that append found or decided."""
+    from .files import appended
 
-
-def _decisions(model: Path, made: Any) -> list[str]:
-    """One line for each thing that append found or decided."""
-    from .files import appended, load
-    from .index import GraphIndex
-    from .recognize import recognize
-
-    record = list(appended(made).values())[-1]
-    source = load(model)[0]
-    lines = list(recognize(GraphIndex(source), record["output"]).findings)
-    lines.append(f"activation to add: {record['activation'] or 'none'}")
-    if record["resize_to"] is not None:
-        lines.append(f"values are resized to {record['resize_to']} before it, bilinear")
+    new = list(appended(made))[-1]
+    yield from next(o.doc_string for o in made.graph.output if o.name == new).splitlines()
     if made.ir_version != source.ir_version:
-        lines.append(f"IR version {source.ir_version} becomes {made.ir_version}, for the function")
-    outputs = ", ".join(repr(value.name) for value in made.graph.output)
-    lines.append(f"outputs are now {outputs}")
-    return lines
+        yield f"IR version {source.ir_version} becomes {made.ir_version}, for the function"
+    yield f"outputs are now {', '.join(repr(value.name) for value in made.graph.output)}"
 
 
-def _growth(model: Path, output: Path) -> str:
-    return f"{(output.stat().st_size - model.stat().st_size) / 1e3:+.1f} kB"
+def _made(output: Any, record: dict[str, Any]) -> Iterator[str]:
+    """Yield what is known of an output that append made."""
+    yield f"output {output.name!r} is RankSEG's, {record['metric']}, {record['output_mode']}"
+    yield from output.doc_string.splitlines()
+    yield _listed(record)
 
 
-def _prospect(index: Any, output: str) -> list[str]:
+def _listed(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _prospect(index: Any, output: Any) -> list[str]:
     """Say what an output ends in, and what append would do with it."""
     from .plan import plan
     from .recognize import recognize
 
-    lines: list[str] = []
+    found: tuple[str, ...] = ()
     try:
-        lines += recognize(index, output).findings
-        ending = plan(index, output, "auto", None)
+        found = recognize(index, output.name).findings
+        return list(plan(index, output.name, "auto", None).findings)
     except ValueError as error:
-        return [*lines, f"append: {describe(error)}"]
-    activation = ending.activation or "none"
-    return [*lines, f"append: tail behind {ending.source!r}, activation to add: {activation}"]
+        return [*found, f"append: {describe(error)}"]

@@ -1,8 +1,10 @@
 """Models read and written, and the record of what was appended to them."""
 
+import filecmp
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto
 
 from .index import default_opset
+from .names import subgraphs
 
 OLDEST_OPSET = 11
-METADATA = "rankseg.output."
+METADATA = "rankseg."
+OF_OUTPUT = METADATA + "output."
 
 
 def load(model: ModelProto | str | os.PathLike[str]) -> tuple[ModelProto, str]:
@@ -30,7 +34,7 @@ def load(model: ModelProto | str | os.PathLike[str]) -> tuple[ModelProto, str]:
     else:
         path = Path(model)
         try:
-            copy = onnx.load(path, load_external_data=False)
+            copy = ModelProto.FromString(path.read_bytes())
         except DecodeError as error:
             raise ValueError(f"{path}: not an ONNX model") from error
         digest = _file_digest(path)
@@ -52,7 +56,13 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save(model: ModelProto, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+def save(
+    model: ModelProto,
+    path: str | os.PathLike[str],
+    overwrite: bool = False,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+) -> None:
     """Write a model, whole or not at all.
 
     Parameters
@@ -60,18 +70,24 @@ def save(model: ModelProto, path: str | os.PathLike[str], overwrite: bool = Fals
     model : ModelProto
         As from `append_rma`.
     path : path
-        The file; external weights must lie in its folder already.
+        The file.
     overwrite : bool, default False
-        Replace an existing file, but never the model that the tail was appended to.
+        Replace an existing file, but never the model that the tail was appended to, or weights.
+    weights : path, optional
+        The folder with the external weights of the model, which are copied beside the new file;
+        by default they have to be there already. (Copied, as onnx refuses links.)
 
     Raises
     ------
     FileExistsError
-        If there is such a file, and `overwrite` is False or it is the source model.
+        If there is such a file, and `overwrite` is False, or it is the source model or weights,
+        or another file has the name of the weights.
     ValueError
         If external weights would not be found.
     """
-    path = Path(path).resolve()
+    path, locations = Path(path).resolve(), external_files(model)
+    if path in [(path.parent / location).resolve() for location in locations]:
+        raise FileExistsError(f"{path}: holds weights of the model, which are never overwritten")
     if path.exists():
         if not overwrite:
             raise FileExistsError(f"{path}: exists already")
@@ -79,14 +95,32 @@ def save(model: ModelProto, path: str | os.PathLike[str], overwrite: bool = Fals
             raise FileExistsError(f"{path}: is the input model, which is never overwritten")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder")
-    for location in sorted(_external_files(model)):
+    if weights is not None:
+        _copy(Path(weights).resolve(), path.parent, locations)
+    for location in locations:
         if not (path.parent / location).exists():
             raise ValueError(
                 f"the weights are in {location!r}, which is not in {path.parent}: save the model "
-                "beside its weights"
+                "beside its weights, or name their folder to have them copied"
             )
     with _replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def _copy(source: Path, target: Path, locations: list[str]) -> None:
+    """Copy files between folders, unless they are there."""
+    if source == target:
+        return
+    for location in locations:
+        old, new = source / location, target / location
+        if new.exists() and not filecmp.cmp(old, new, shallow=False):
+            raise FileExistsError(f"{new}: exists already and does not hold the model's weights")
+    for location in locations:
+        new = target / location
+        if not new.exists():
+            new.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(new) as temporary:
+                shutil.copyfile(source / location, temporary)
 
 
 @contextmanager
@@ -99,20 +133,41 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _external_files(model: ModelProto) -> set[str]:
-    return {
-        entry.value
-        for tensor in model.graph.initializer
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
+def external_files(model: ModelProto) -> list[str]:
+    """Return the files with weights that a model names, relative to its own."""
+    return sorted(
+        {
+            entry.value
+            for tensor in _tensors(model.graph)
+            if tensor.data_location == TensorProto.EXTERNAL
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+    )
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for item in node.attribute:
+            yield from (item.t, *item.tensors)
+        for inner in subgraphs(node):
+            yield from _tensors(inner)
 
 
 def appended(model: ModelProto) -> dict[str, dict[str, Any]]:
     """Return what was appended to a model: for each output of labels the record of its tail."""
     return {
-        item.key.removeprefix(METADATA): json.loads(item.value)
+        item.key.removeprefix(OF_OUTPUT): json.loads(item.value)
         for item in model.metadata_props
-        if item.key.startswith(METADATA) and item.value.startswith("{")
+        if item.key.startswith(OF_OUTPUT) and item.value.startswith("{")
+    }
+
+
+def described(model: ModelProto) -> dict[str, str]:
+    """Return the settings of a model that `rma_model` made."""
+    return {
+        item.key.removeprefix(METADATA): item.value
+        for item in model.metadata_props
+        if item.key.startswith(METADATA) and not item.key.startswith(OF_OUTPUT)
     }

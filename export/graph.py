@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import onnx
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
@@ -10,13 +10,14 @@ from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
 from .. import __version__
 from ..validation import check_class_axis, choice
 from .dense import DenseSolver
+from .files import METADATA, OLDEST_OPSET
 from .fragment import Value
 from .settings import TailSettings
 from .sparse import SparseSolver
 
 DOMAIN = "ai.rankseg"
 FUNCTION = "RankSEG"
-OLDEST_OPSET, DEFAULT_OPSET = 11, 17
+DEFAULT_OPSET = 17
 SOLVERS = {"onnxruntime": SparseSolver, "static": DenseSolver}
 FORMS = ("flat", "function")
 LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -153,8 +154,8 @@ def as_function(tail: Tail, source: str, opset: int) -> tuple[NodeProto, Functio
 
 def describe(settings: TailSettings) -> dict[str, str]:
     """Return what a tail computes, as metadata of a model."""
-    found = {f"rankseg.{key}": str(value) for key, value in asdict(settings).items()}
-    return {"rankseg.solver": "RMA", "rankseg.version": __version__, **found}
+    found = {"solver": "RMA", "version": __version__, **asdict(settings)}
+    return {METADATA + key: str(value) for key, value in found.items()}
 
 
 def summary(settings: TailSettings) -> str:
@@ -237,12 +238,11 @@ def rma_model(
     >>> [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]
     [1, 320, 320]
     """
-    pruning = pruning_prob if isinstance(pruning_prob, Real) else tuple(pruning_prob)
     settings = TailSettings(
         metric,
         smooth,
         output_mode,
-        pruning,
+        pruning_prob,  # type: ignore[arg-type]  # a sequence becomes a tuple
         unassigned_policy,
         void_index,
         activation,

@@ -54,10 +54,19 @@ class GraphIndex:
         tensor = self.initializers.get(name)
         node = self.producers.get(name)
         if tensor is None and node is not None and node.op_type == "Constant":
+            if (listed := attribute(node, "value_ints")) is not None:
+                return list(listed)  # type: ignore[call-overload]
             tensor = attribute(node, "value")
         if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
             return None
         return [int(v) for v in numpy_helper.to_array(tensor).reshape(-1)]
+
+    def axes(self, node: NodeProto) -> list[int] | None:
+        """Return the axes that a node names, as attribute or as input, by opset."""
+        listed = attribute(node, "axes")
+        if listed is None and len(node.input) > 1:
+            return self.constant(node.input[1])
+        return listed  # type: ignore[return-value]
 
     def is_constant(self, name: str) -> bool:
         """Say whether a value is a weight or a Constant."""

@@ -1,5 +1,6 @@
 """The names of the values in a graph: which there are, which are read, and their change."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from onnx import GraphProto, NodeProto
@@ -16,13 +17,13 @@ def value_names(graph: GraphProto) -> set[str]:
     return values
 
 
-def used_values(graph: GraphProto) -> set[str]:
-    """Names of the values that nodes or outputs read."""
-    used = {value.name for value in graph.output}
+def used_values(graph: GraphProto) -> Counter[str]:
+    """How often nodes and outputs read each value."""
+    used = Counter(value.name for value in graph.output)
     for node in graph.node:
         used.update(node.input)
         for inner in subgraphs(node):
-            used |= used_values(inner)
+            used += used_values(inner)
     return used
 
 
@@ -34,7 +35,7 @@ def subgraphs(node: NodeProto) -> list[GraphProto]:
 def unused_prefix(graph: GraphProto) -> str:
     """Return a prefix that no name in a graph has."""
     names = value_names(graph) | {node.name for node in graph.node}
-    prefixes = ["rs/", *(f"rs{i}/" for i in range(2, len(names) + 3))]
+    prefixes = ["r/", *(f"r{i}/" for i in range(2, len(names) + 3))]
     return next(p for p in prefixes if not any(name.startswith(p) for name in names))
 
 

@@ -1,13 +1,7 @@
 """Operators of ONNX by what they do to the axes and to probabilities."""
 
-ACTIVATIONS = {
-    "Softmax": None,  # what is left to apply behind the node
-    "QLinearSoftmax": None,
-    "Sigmoid": None,
-    "QLinearSigmoid": None,
-    "HardSigmoid": None,
-    "LogSoftmax": "softmax",  # of log p is p
-}
+SOFTMAXES = {"Softmax", "LogSoftmax", "QLinearSoftmax"}
+SIGMOIDS = {"Sigmoid", "QLinearSigmoid"}
 SHAPING = {"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Gather", "Slice"}
 KEEPING = SHAPING | {
     "Identity",
@@ -21,7 +15,9 @@ KEEPING = SHAPING | {
 }
 # Elementwise: no probabilities any more, but the axes are still what they were.
 ELEMENTWISE = {
-    *ACTIVATIONS,
+    *SOFTMAXES,
+    *SIGMOIDS,
+    "HardSigmoid",
     *("Add", "Sub", "Mul", "Div", "Pow", "Exp", "Log", "Neg", "Sqrt", "Tanh", "Softplus", "Max"),
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Clip", "HardSwish", "Concat", "Pad", "Min", "Sum"),
     *("QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearLeakyRelu"),

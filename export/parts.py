@@ -33,12 +33,12 @@ def until(model: ModelProto, value: str) -> ModelProto:
     return part
 
 
-def showing(model: ModelProto, value: str) -> ModelProto:
-    """Return the model with one of its values among its outputs."""
+def showing(model: ModelProto, *values: str) -> ModelProto:
+    """Return the model with these of its values as outputs."""
     shown = ModelProto()
     shown.CopyFrom(model)
-    if value not in {output.name for output in model.graph.output}:
-        shown.graph.output.append(onnx.ValueInfoProto(name=value))
+    del shown.graph.output[:]
+    shown.graph.output.extend(onnx.ValueInfoProto(name=value) for value in values)
     return shown
 
 

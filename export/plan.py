@@ -3,32 +3,46 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from .fold import without_softmax
 from .index import GraphIndex, shape_words
-from .recognize import Ending, recognize, with_class_axis
+from .recognize import Ending, recognize
 
 
 def plan(
-    index: GraphIndex, output: str | None, activation: str | None, class_axis: int | None
+    index: GraphIndex,
+    output: str | None,
+    activation: str | None,
+    class_axis: int | None,
+    fold: bool = True,
 ) -> Ending:
-    """Choose the output and settle what it holds, or raise a ValueError that says what is open."""
-    ending = _choose_output(index, output)
+    """Choose the output and settle what it holds, or raise a ValueError that says what is open.
+
+    With `fold` a final Softmax is left out where that is possible.
+    """
+    ending = _choose_output(index, output, class_axis)
     _check_activation(ending, activation)
-    return replace(ending, axes=_settle_axes(ending, class_axis))
+    _check_axes(ending)
+    if activation != "auto":
+        ending = replace(ending, activation=activation)
+    if fold:
+        ending = without_softmax(index, ending)
+    words = f"tail behind {ending.source!r}, activation to add: {ending.activation or 'none'}"
+    return replace(ending, findings=(*ending.findings, words))
 
 
-def _choose_output(index: GraphIndex, output: str | None) -> Ending:
+def _choose_output(index: GraphIndex, output: str | None, class_axis: int | None) -> Ending:
     outputs = index.outputs()
     listed = ", ".join(f"{name!r} {shape_words(index.shape(name))}" for name in outputs)
     if output is not None:
         if output not in outputs:
             raise ValueError(f"there is no output {output!r}; the model has {listed}")
-        return recognize(index, output)
+        return recognize(index, output, class_axis)
     if len(outputs) == 1:
-        return recognize(index, outputs[0])
+        return recognize(index, outputs[0], class_axis)
     found = []
     for name in outputs:
         with suppress(ValueError):
-            found.append(recognize(index, name))
+            found.append(recognize(index, name, class_axis))
     maps = [ending for ending in found if len(ending.shape) > 2]
     if len(maps) != 1:
         raise ValueError(f"choose an output, the model has {listed}")
@@ -48,17 +62,9 @@ def _check_activation(ending: Ending, activation: str | None) -> None:
         )
 
 
-def _settle_axes(ending: Ending, class_axis: int | None) -> str:
-    rank, axes = len(ending.shape), ending.axes
-    if class_axis is not None:
-        if not -rank <= class_axis < rank:
-            raise ValueError(f"class_axis={class_axis} is no axis of {shape_words(ending.shape)}")
-        if ending.argmax is not None and axes is not None and axes[class_axis] != "C":
-            raise ValueError(
-                f"class_axis={class_axis}, but the model's ArgMax is over axis {axes.index('C')}"
-            )
-        axes = with_class_axis(axes, class_axis % rank, rank).replace("?", "N")
-    if (rank < 3 and axes is None) or (axes and "S" not in axes):
+def _check_axes(ending: Ending) -> None:
+    axes = ending.axes
+    if (len(ending.shape) < 3 and axes is None) or (axes and "S" not in axes):
         raise ValueError(
             f"output {ending.output!r} has shape {shape_words(ending.shape)}: RankSEG needs a "
             "class axis and at least one spatial axis"
@@ -67,4 +73,3 @@ def _settle_axes(ending: Ending, class_axis: int | None) -> str:
         raise ValueError(f"output {ending.output!r}: {ending.findings[-1]}; give class_axis")
     if axes.find("N") > 0:
         raise ValueError(f"output {ending.output!r}: the batch must be axis 0, found {axes}")
-    return axes

@@ -1,11 +1,14 @@
 """What the graph of a segmentation model ends in."""
 
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from onnx import NodeProto, TensorProto
 
 from .index import GraphIndex, Shape, attribute, shape_words
-from .operators import ACTIVATIONS, CHANNELS_FIRST, KEEPING, SHAPING
+from .operators import CHANNELS_FIRST, KEEPING, SHAPING, SIGMOIDS, SOFTMAXES
+from .softmax import softmax_of
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
@@ -24,6 +27,8 @@ class Ending:
     axes : str or None
         One letter for each axis of the source: N the batch, C the classes, S a spatial axis;
         None where the graph does not decide.
+    result_axes : str or None
+        The same in the order that masks have.
     activation : "softmax", None or "unknown"
         What turns the source into probabilities.
     values : str
@@ -41,6 +46,7 @@ class Ending:
     element_type: int
     shape: Shape
     axes: str | None
+    result_axes: str | None
     activation: str | None
     values: str
     argmax: NodeProto | None
@@ -51,7 +57,7 @@ class Ending:
         return "\n".join(self.findings)
 
 
-def recognize(index: GraphIndex, output: str) -> Ending:
+def recognize(index: GraphIndex, output: str, class_axis: int | None = None) -> Ending:
     """Find out what an output ends in.
 
     Parameters
@@ -60,12 +66,14 @@ def recognize(index: GraphIndex, output: str) -> Ending:
         Of the model.
     output : str
         Name of the output.
+    class_axis : int, optional
+        Axis of the classes, where the graph does not tell.
 
     Raises
     ------
     ValueError
-        If the output is neither floating point nor made by an ArgMax or QuantizeLinear, or its
-        rank is not known.
+        If the output is neither floating point nor made by an ArgMax or QuantizeLinear, its rank
+        is not known, or the graph has the classes on another axis.
     """
     argmax, followers = _final(index, output, "ArgMax")
     quantize = None if argmax else _final(index, output, "QuantizeLinear")[0]
@@ -87,7 +95,7 @@ def recognize(index: GraphIndex, output: str) -> Ending:
     axes = _traced_axes(index, path)
     if argmax:
         axes = with_class_axis(axes, _argmax_axis(argmax, shape), len(shape))
-    axes, words = _settled_axes(index, axes, shape)
+    axes, words = _settled_axes(index, axes, shape, class_axis)
     findings.append(words)
     return Ending(
         output=output,
@@ -95,6 +103,7 @@ def recognize(index: GraphIndex, output: str) -> Ending:
         element_type=element_type,
         shape=shape,
         axes=axes,
+        result_axes=axes,
         activation=activation,
         values=values,
         argmax=argmax,
@@ -141,28 +150,16 @@ def _activation(index: GraphIndex, path: list[NodeProto]) -> tuple[str | None, s
     behind: list[str] = []
     for node in path:
         then = f", then {', '.join(reversed(behind))}" if behind else ""
-        if node.op_type in ACTIVATIONS:
-            rank = len(index.shape(node.input[0]) or ())
-            axis = _softmax_axis(index, node, rank)
-            if axis is None or rank == 0:
-                return ACTIVATIONS[node.op_type], f"probabilities by {node.op_type}{then}"
-            if index.opset < 13 and axis != rank - 1:
-                words = f"{node.op_type} of opset {index.opset} over axes {axis} to {rank - 1} at"
-                return "unknown", f"{words} once, which gives no probabilities of classes{then}"
-            made = "log-probabilities" if node.op_type == "LogSoftmax" else "probabilities"
-            return ACTIVATIONS[node.op_type], f"{made} by {node.op_type} over axis {axis}{then}"
+        softmax = softmax_of(index, node)
+        if softmax is not None:
+            return softmax.activation, softmax.words + then
+        if node.op_type in SOFTMAXES | SIGMOIDS:
+            return None, f"probabilities by {node.op_type}{then}"
         behind.append(node.op_type)
         if node.op_type not in KEEPING or attribute(node, "mode") == b"cubic":
             break
     last = ", ".join(reversed(behind)) or "an input"
     return "unknown", f"ends in {last}: logits or probabilities, the graph does not decide"
-
-
-def _softmax_axis(index: GraphIndex, node: NodeProto, rank: int) -> int | None:
-    if "Softmax" not in node.op_type or not rank:
-        return None
-    default = -1 if index.opset >= 13 else 1
-    return int(attribute(node, "axis", default)) % rank  # type: ignore[call-overload]
 
 
 def _traced_axes(index: GraphIndex, path: list[NodeProto]) -> str | None:
@@ -177,9 +174,9 @@ def _next_axes(index: GraphIndex, node: NodeProto, axes: str | None) -> str | No
     rank = len(index.shape(node.output[0]) or ())
     if node.op_type in CHANNELS_FIRST and rank > 2:
         return "NC" + "S" * (rank - 2)
-    softmax = _softmax_axis(index, node, rank)
+    softmax = softmax_of(index, node)
     if softmax is not None:
-        return with_class_axis(axes, softmax, rank)
+        return with_class_axis(axes, softmax.axis, rank)
     if axes is None or node.op_type not in SHAPING:
         return axes
     return _shaped_axes(index, node, axes)
@@ -195,18 +192,11 @@ def _shaped_axes(index: GraphIndex, node: NodeProto, axes: str) -> str | None:
         axis = int(attribute(node, "axis", 0)) % len(axes)  # type: ignore[call-overload]
         return axes[:axis] + axes[axis + 1 :]
     if node.op_type == "Squeeze":
-        squeezed = _listed_axes(index, node)
+        squeezed = index.axes(node)
         if squeezed:
             gone = {a % len(axes) for a in squeezed}
             return "".join(letter for i, letter in enumerate(axes) if i not in gone)
     return None
-
-
-def _listed_axes(index: GraphIndex, node: NodeProto) -> list[int] | None:
-    listed = attribute(node, "axes")
-    if listed is None and len(node.input) > 1:
-        return index.constant(node.input[1])
-    return listed  # type: ignore[return-value]
 
 
 def with_class_axis(axes: str | None, axis: int, rank: int) -> str:
@@ -216,24 +206,44 @@ def with_class_axis(axes: str | None, axis: int, rank: int) -> str:
     return "".join(letters)
 
 
-def _settled_axes(index: GraphIndex, axes: str | None, shape: Shape) -> tuple[str | None, str]:
-    """Fall back to the sizes where the nodes do not tell, and say what was found."""
-    by = "by the nodes before it"
-    if axes is None:
-        axis = smaller_axis(shape)
-        if axis is None:
+def _settled_axes(
+    index: GraphIndex, axes: str | None, shape: Shape, class_axis: int | None
+) -> tuple[str | None, str]:
+    """Take the given axis, or fall back to the sizes, where the nodes do not tell; in words too."""
+    by, by_sizes = "by the nodes before it", axes is None and class_axis is None
+    if class_axis is not None:
+        axis = _given_axis(class_axis, axes, shape)
+        if axes is None:
+            axes, by = with_class_axis(None, axis, len(shape)), "as class_axis says"
+    elif axes is None:
+        smaller = smaller_axis(shape)
+        if smaller is None or len(shape) == 3:  # [1, H, W] could be a class less
             return None, "class axis: the graph does not decide"
-        axes, by = with_class_axis(None, axis, len(shape)), "by the sizes"
+        axes, by = with_class_axis(None, smaller, len(shape)), "by the sizes"
     if "?" in axes:
-        if not _first_is_batch(index, shape):
+        between = axes[1] == "C" and not by_sizes  # of batch and pixels
+        first = "N" if between else _first_axis(index, shape, class_axis is not None)
+        if first is None:
             return None, f"axis 0 of {shape_words(shape)}: batch or not, the graph does not decide"
-        axes = axes.replace("?", "N")
+        axes = axes.replace("?", first)
     names = {"N": "batch", "C": "class"}
     missing = "".join(f", no {word} axis" for letter, word in names.items() if letter not in axes)
     classes = shape[axes.index("C")] if "C" in axes else 1
     count = "1 class" if classes == 1 else f"{'?' if classes is None else classes} classes"
     where = f" on axis {axes.index('C')}" if "C" in axes else ""
     return axes, f"{count}{where}{missing}, {by}"
+
+
+def _given_axis(class_axis: Any, axes: str | None, shape: Shape) -> int:
+    if not isinstance(class_axis, Integral) or isinstance(class_axis, bool):
+        raise TypeError(f"class_axis must be an int, found {class_axis!r}")
+    if not -len(shape) <= int(class_axis) < len(shape):
+        raise ValueError(f"class_axis={class_axis} is no axis of {shape_words(shape)}")
+    axis = int(class_axis) % len(shape)
+    if axes is not None and axes[axis] != "C":
+        found = f"axis {axes.index('C')}" if "C" in axes else "no axis"
+        raise ValueError(f"class_axis={class_axis}, but the graph has the classes on {found}")
+    return axis
 
 
 def smaller_axis(shape: Shape) -> int | None:
@@ -244,7 +254,12 @@ def smaller_axis(shape: Shape) -> int | None:
     return smallest[0] if len(smallest) == 1 else None
 
 
-def _first_is_batch(index: GraphIndex, shape: Shape) -> bool:
-    """Say whether axis 0 is a batch: three axes may also be a picture and its classes."""
-    firsts = [s[0] for s in (index.shape(name) for name in index.inputs()) if s and len(s) > 3]
-    return len(shape) > 3 or not firsts or shape[0] == 1 or shape[0] in firsts
+def _first_axis(index: GraphIndex, shape: Shape, told: bool) -> str | None:
+    """Say whether axis 0 is the batch (N) or spatial (S): [H, W, class] may have lost its batch."""
+    ranks = {len(s): s[0] for s in map(index.shape, index.inputs()) if s}
+    longer = [first for rank, first in ranks.items() if rank > len(shape)]
+    if shape[0] == 1 or (shape[0] is not None and shape[0] in longer):
+        return "N"
+    if longer:
+        return "S" if told else None
+    return "N" if told or len(shape) > 3 else None

@@ -61,12 +61,12 @@ class Runner:
         except Exception as error:  # its exceptions have no class in common but this
             raise ValueError(f"onnxruntime cannot load it: {_first_line(error)}") from error
 
-    def once(self, session: Any, feeds: Feeds, output: str | None = None) -> Any:
-        """Run a session once on the feeds that it takes; return all outputs, or this one."""
+    def once(self, session: Any, feeds: Feeds) -> list[np.ndarray]:
+        """Run a session once on the feeds that it takes, and return its outputs."""
         wanted = {value.name for value in session.get_inputs()}
         given = {name: value for name, value in feeds.items() if name in wanted}
         try:
-            return session.run(None if output is None else [output], given)
+            return session.run(None, given)
         except Exception as error:
             raise ValueError(f"onnxruntime does not run it: {_first_line(error)}") from error
 

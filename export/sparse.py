@@ -17,7 +17,7 @@ from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 THIN_PIXELS = {2: 32, 3: 16}
 """Pixels along each of so many axes that thinning leaves, about."""
 
-MANY = {TensorProto.UINT8: 255, TensorProto.FLOAT: 4095}
+MANY = {TensorProto.UINT8: 255, TensorProto.FLOAT: 2047}
 """More classes than a pixel may have: the largest factor whose sums are exact."""
 
 STEPS = 4
@@ -67,10 +67,10 @@ class SparseSolver(Solver):
             start = start * LOW_START
         self.fragment.scope = "first/"
         self.start = self.where_active(start, rows)
+        excess = (p - self.start).relu().sum(self.axes, self.state)
         before = p > self.start
         mask = before.cast(self.tally, "mask")
         size, low = self.count(mask), self.start.cast(self.state)
-        excess = (p - self.start).relu().sum(self.axes, self.state)
         self.first = Masks(low, size, excess + low * size)
         self.better = (self.first.overlap + rows.offset) / (rows.base + size)
         self.fragment.scope = "ends/"

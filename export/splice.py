@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from .graph import as_function, tail
+from .graph import as_function, summary, tail
 from .index import GraphIndex, attribute
 from .names import remove_unused, rename, unused_prefix, value_names
 from .nodes import Nodes
@@ -24,22 +24,29 @@ class Splice:
     def __init__(self, model: ModelProto, index: GraphIndex, ending: Ending) -> None:
         self.model, self.index, self.ending = model, index, ending
         self.new = Nodes(unused_prefix(model.graph), index.opset)
-        axes = ending.axes or ""
+        self.shape, axes = list(ending.shape), ending.axes or ""
         self.added = [i for i, letter in enumerate("NC") if letter not in axes]
-        self.axes, self.shape = list(axes), list(ending.shape)
         for i in self.added:
-            self.axes.insert(i, "NC"[i])
             self.shape.insert(i, 1)
+        self.axes = self._with_added(axes)
+        self.result_axes = self._with_added(ending.result_axes or "")
+        self.findings = list(ending.findings)
         self.record: dict[str, Any] = {}
+
+    def _with_added(self, axes: str) -> list[str]:
+        listed = list(axes)
+        for i in self.added:
+            listed.insert(i, "NC"[i])
+        return listed
 
     def add(self, settings: TailSettings, resize_to: Any, form: str) -> str:
         """Add all new nodes and return the name of the result."""
-        axes = list(self.axes)
         value = self.new.reshaped("Unsqueeze", self.ending.source, self.added, "whole")
         element_type = self.ending.element_type
         if resize_to is not None:
             value = self._channels_first(self._float(value))
             value, element_type = self._resized(value, resize_to, settings), TensorProto.FLOAT
+            self.findings.append(f"values are resized to {resize_to} before it, bilinear")
         self.record = {
             "resize_to": resize_to,
             "input": value,
@@ -53,7 +60,7 @@ class Splice:
         result = self._tail(settings, value, element_type, form)
         self.record["result"] = result
         if not settings.multiclass:
-            result = self._order(result, axes, "masks")
+            result = self._order(result, self.result_axes, "masks")
             return self.new.reshaped("Squeeze", result, self.added, "masks_as_output")
         result = self.new.reshaped("Squeeze", result, [0] * (0 in self.added), "one_sample")
         if self.ending.argmax is None:
@@ -152,7 +159,7 @@ class Splice:
     def _as_argmax(self, labels: str, argmax: NodeProto) -> str:
         """Give labels the axes of the final ArgMax, and repeat the nodes behind it."""
         if attribute(argmax, "keepdims", 1):
-            axis = (self.ending.axes or "").index("C")
+            axis = (self.ending.result_axes or "").index("C")
             labels = self.new.reshaped("Unsqueeze", labels, [axis], "as_argmax")
         renamed = {argmax.output[0]: labels}
         for node in self.ending.followers:
@@ -176,7 +183,8 @@ class Splice:
         if self.result_type != wanted:
             result = new.add("Cast", [result], "as_label_dtype", to=wanted)
         self._add_nodes()
-        output = helper.make_tensor_value_info(name, wanted, self._result_shape(settings))
+        doc = "\n".join([summary(settings), *self.findings])
+        output = helper.make_tensor_value_info(name, wanted, self._result_shape(settings), doc)
         if keep_outputs:
             taken = value_names(graph)
             graph.output.append(output)
@@ -204,7 +212,7 @@ class Splice:
         graph.node.extend(new.nodes)
 
     def _result_shape(self, settings: TailSettings) -> list[Any]:
-        ending, axes = self.ending, self.ending.axes or ""
+        ending, axes = self.ending, self.ending.result_axes or ""
         spatial = (
             size for letter, size in zip(self.axes, self.shape, strict=True) if letter == "S"
         )

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rankseg.activations import sigmoid, softmax
 from rankseg.export.append import append_rma, appended, save
+from rankseg.export.files import external_files
 from rankseg.export.recognize import GraphIndex, recognize
 from rankseg.functional import rankseg
 
@@ -147,7 +148,7 @@ def test_argmax_is_replaced(opset):
     model = make_model([node("ArgMax", "logits", "y", axis=1)], opset=opset, out_type=7)
     made = append_rma(model, activation="softmax", name="y")
     assert check(model, made, "logits", None, "softmax", name="y").shape == (1, 1, 24, 32)
-    assert made.graph.output[0] == model.graph.output[0]
+    assert made.graph.output[0].type == model.graph.output[0].type
 
 
 @pytest.mark.parametrize("opset", OPSETS)
@@ -192,6 +193,62 @@ def doubled(x, axis):
 # More endings
 
 
+def parts(source, output, axis, opset, largest=True, kind="ReduceSum", keepdims=1):
+    """A softmax as exporters write it in parts."""
+
+    def reduce(kind, value, result, since):
+        if opset < since:
+            return [node(kind, value, result, axes=[axis], keepdims=keepdims)]
+        listed = node("Constant", "", f"{result}_axes", value_ints=[axis])
+        return [listed, node(kind, f"{value} {result}_axes", result, keepdims=keepdims)]
+
+    nodes, centred = [], source
+    if largest:
+        nodes = [*reduce("ReduceMax", source, "largest", 18)]
+        nodes.append(node("Sub", f"{source} largest", "centred"))
+        centred = "centred"
+    nodes += [node("Exp", centred, "powers"), *reduce(kind, "powers", "total", 13)]
+    return [*nodes, node("Div", "powers total", output)]
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("largest", [False, True])
+def test_softmax_in_parts(opset, largest):
+    model = make_model(parts("logits", "y", 1, opset, largest), opset=opset)
+    ending = recognize(GraphIndex(model), "y")
+    assert ending.findings[1] == "probabilities by Softmax in parts over axis 1"
+    check(model, append_rma(model), "y")
+
+
+def test_the_parts_of_a_softmax_tell_the_class_axis():
+    nodes = [SOFTMAX_LAST[0], *parts("last", "y", -1, 17)]
+    model = make_model(nodes)
+    assert recognize(GraphIndex(model), "y").axes == "NSSC"
+    check(model, append_rma(model), "y", class_axis=-1)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Exp", "logits", "powers"), node("Div", "powers logits", "y")],
+        [node("Div", "logits logits", "y")],
+        [node("HardSigmoid", "logits", "y")],
+        [node("Exp", "logits", "y")],
+        parts("logits", "y", 1, 17, kind="ReduceMean"),
+    ],
+)
+def test_what_only_looks_like_probabilities(nodes):
+    with pytest.raises(ValueError, match="does not decide; choose activation"):
+        append_rma(make_model(nodes))
+
+
+def test_exp_of_log_softmax():
+    model = make_model([node("LogSoftmax", "logits", "l", axis=1), node("Exp", "l", "y")])
+    made = append_rma(model)
+    assert appended(made)["labels"]["activation"] is None
+    check(model, made, "y")
+
+
 def test_labels_keep_the_shape_and_casts_behind_an_argmax():
     nodes = [
         node("ArgMax", "logits", "top", axis=1, keepdims=0),
@@ -208,9 +265,10 @@ def test_labels_keep_the_shape_and_casts_behind_an_argmax():
 
 def test_log_softmax():
     model = make_model([node("LogSoftmax", "logits", "y", axis=1)])
-    made = append_rma(model)
-    assert appended(made)["labels"]["activation"] == "softmax"
-    check(model, made, "y", None, "softmax")
+    for keep in (False, True):
+        made = append_rma(model, keep_outputs=keep)
+        assert appended(made)["labels"]["activation"] == "softmax"
+        check(model, made, "y", None, "softmax")
 
 
 def test_sigmoid_of_one_class():
@@ -229,9 +287,10 @@ def test_squeezed_class():
     assert found.shape == (1, 24, 32)
 
 
-def test_volume():
+@pytest.mark.parametrize("opset", OPSETS)
+def test_volume(opset):
     shape = (2, 3, 12, 16, 20)
-    model = make_model([node("Softmax", "logits", "y", axis=1)], shape=shape)
+    model = make_model(parts("logits", "y", 1, opset), shape=shape, opset=opset)
     check(model, append_rma(model), "y", {"x": picture(shape)})
 
 
@@ -249,16 +308,19 @@ def test_dynamic_batch_and_size():
         assert check(model, made, "y", {"x": picture(shape)}).shape == (shape[0], *shape[2:])
 
 
-def test_half_precision():
-    model = make_model([node("Softmax", "logits", "y", axis=1)], dtype=TensorProto.FLOAT16)
+@pytest.mark.parametrize("opset", OPSETS)
+def test_half_precision(opset):
+    model = make_model(SOFTMAX_LAST, dtype=TensorProto.FLOAT16, opset=opset)
     feeds = {"x": picture(dtype=np.float16)}
     check(model, append_rma(model), "y", feeds)
     made = append_rma(model, resize_to=(48, 64))
     check(made, made, appended(made)["labels"]["input"], feeds)
 
 
+# onnxruntime 1.32 has no QuantizeLinear of the opsets behind 24
+@pytest.mark.parametrize("opset", [*OPSETS[:-1], min(NEWEST, 24)])
 @pytest.mark.parametrize("ends_quantized", [False, True])
-def test_quantized(ends_quantized):
+def test_quantized(ends_quantized, opset):
     constants = [
         node("Constant", "", "scale", value=numpy_helper.from_array(np.float32(1 / 255))),
         node("Constant", "", "zero", value=numpy_helper.from_array(np.uint8(0))),
@@ -266,33 +328,134 @@ def test_quantized(ends_quantized):
     nodes = [*SOFTMAX_LAST, *constants, node("QuantizeLinear", "y scale zero", "q")]
     nodes.append(node("DequantizeLinear", "q scale zero", "d"))
     if ends_quantized:
-        model = make_model(nodes[:-1], ["q"], out_type=TensorProto.UINT8)
+        model = make_model(nodes[:-1], ["q"], opset, out_type=TensorProto.UINT8)
         check(model, append_rma(model), "y")
     else:
-        model = make_model(nodes, ["d"])
+        model = make_model(nodes, ["d"], opset)
         check(model, append_rma(model), "d")
 
 
-def test_resize_behind_softmax_keeps_probabilities():
-    nodes = [
-        node("Softmax", "logits", "small", axis=1),
-        node(
-            "Constant", "", "s", value=numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))
-        ),
-        node("Resize", "small  s", "y", mode="linear"),
-    ]
-    nodes[-1].input[:] = ["small", "", "s"]
-    model = make_model(nodes)
-    check(model, append_rma(model), "y")
-    nodes[-1].attribute[0].s = b"cubic"
-    with pytest.raises(ValueError, match="does not decide"):
-        append_rma(make_model(nodes))
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+def test_resize_behind_softmax(mode, opset):
+    """Cubic interpolation overshoots, so what it makes are no probabilities."""
+    roi = node("Constant", "", "roi", value=numpy_helper.from_array(np.zeros(0, np.float32)))
+    scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32))
+    resize = node("Resize", "small roi scales", "y", mode=mode)
+    nodes = [roi, node("Constant", "", "scales", value=scales), resize]
+    model = make_model([*SOFTMAX_LAST[:2], transposed("small"), *nodes], opset=opset)
+    if mode == "cubic":
+        with pytest.raises(ValueError, match="does not decide"):
+            append_rma(model)
+    else:
+        check(model, append_rma(model), "y")
+
+
+def transposed(output, perm=(0, 3, 1, 2)):
+    return node("Transpose", "last_probs", output, perm=list(perm))
 
 
 def test_joint_softmax_of_old_opsets_is_not_taken_for_probabilities():
     model = make_model([node("Softmax", "logits", "y", axis=1)], opset=12)
     with pytest.raises(ValueError, match="axes 1 to 3 at once"):
         append_rma(model)
+
+
+# A final Softmax, which the tail's own replaces
+
+
+def kinds(model):
+    return [n.op_type for n in model.graph.node if not n.output[0].startswith("r/")]
+
+
+TURNED = [
+    node("Transpose", "logits", "turned", perm=[0, 3, 2, 1]),
+    node("Softmax", "turned", "turned_probs", axis=-1),
+    node("Transpose", "turned_probs", "y", perm=[0, 3, 2, 1]),
+]
+FOLDED = {
+    "plain": [node("Softmax", "logits", "y", axis=1)],
+    "log": [node("LogSoftmax", "logits", "y", axis=1)],
+    "between": SOFTMAX_LAST,
+    "turned": TURNED,
+    "last": [SOFTMAX_LAST[0], node("Softmax", "last", "y", axis=-1)],
+    "behind": [node("Softmax", "logits", "probs", axis=1), node("Identity", "probs", "y")],
+    "moved": [
+        node("Softmax", "logits", "probs", axis=1),
+        node("Transpose", "probs", "y", perm=[0, 2, 3, 1]),
+    ],
+}
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("name", FOLDED)
+def test_final_softmax_is_replaced(name, mode):
+    model = make_model(FOLDED[name], shape=(2, 3, 24, 32))
+    made = append_rma(model, output_mode=mode, name="result")
+    record = appended(made)["result"]
+    assert (record["source"], record["activation"]) == ("logits", "softmax")
+    if mode == "multiclass":
+        assert kinds(made)[0] == "Conv"
+        assert not {"Softmax", "LogSoftmax"} & set(kinds(made))
+    found = check(
+        model,
+        made,
+        "y",
+        {"x": picture((2, 3, 24, 32))},
+        "softmax" if name == "log" else None,
+        class_axis=-1 if name in ("last", "moved") else 1,
+        name="result",
+        output_mode=mode,
+    )
+    shape = [2, 24, 32]
+    if mode == "multilabel":
+        shape.insert(3 if name in ("last", "moved") else 1, CLASSES)
+    assert list(found.shape) == shape
+    assert "replaced by the tail's own" in made.graph.output[0].doc_string
+
+
+def test_softmax_before_an_argmax_is_replaced():
+    nodes = [*SOFTMAX_LAST, node("ArgMax", "y", "best", axis=1, keepdims=0)]
+    model = make_model(nodes, ["best"], out_type=TensorProto.INT64)
+    made = append_rma(model)
+    assert not {"Softmax", "Transpose"} & set(kinds(made))
+    assert check(model, made, "y").shape == (1, 24, 32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "model_arguments", "arguments"),
+    [
+        (TURNED, {}, {"keep_outputs": True}),
+        (TURNED, {"outputs": ["y", "turned_probs"]}, {"output": "y"}),
+        (TURNED, {"dtype": TensorProto.FLOAT16}, {}),
+        (
+            [*FOLDED["behind"][:1], node("Transpose", "probs", "y", perm=[0, 1, 3, 2])],
+            {},
+            {},
+        ),
+        (
+            [*FOLDED["plain"], node("AveragePool", "y", "z", kernel_shape=[2, 2])],
+            {"outputs": ["y", "z"]},
+            {"output": "y"},
+        ),
+    ],
+    ids=["kept", "other output", "half", "other order", "other reader"],
+)
+def test_final_softmax_stays(nodes, model_arguments, arguments):
+    model = make_model(nodes, **model_arguments)
+    made = append_rma(model, **arguments)
+    assert "Softmax" in kinds(made)
+    assert appended(made)["labels"]["activation"] is None
+    dtype = np.float16 if "dtype" in model_arguments else np.float32
+    check(model, made, "y", {"x": picture(dtype=dtype)})
+
+
+def test_resized_probabilities_are_not_those_of_resized_logits():
+    model = make_model(SOFTMAX_LAST)
+    made = append_rma(model, resize_to=(48, 64))
+    assert "Softmax" in kinds(made)
+    probs = run(made, {"x": picture()}, appended(made)["labels"]["input"])[0]
+    np.testing.assert_array_equal(run(made, {"x": picture()}, "labels")[0], rankseg(probs))
 
 
 # Several heads, names and outputs
@@ -346,10 +509,10 @@ def test_keep_outputs():
 
 
 def test_names_do_not_collide():
-    model = make_model([node("Softmax", "logits", "rs/whole", axis=1)], ["rs/whole"])
+    model = make_model([node("Softmax", "logits", "r/whole", axis=1)], ["r/whole"])
     made = append_rma(model)
-    assert appended(made)["labels"]["prefix"] == "rs2/"
-    check(model, made, "rs/whole")
+    assert appended(made)["labels"]["prefix"] == "r2/"
+    check(model, made, "r/whole")
 
 
 def test_a_value_that_a_subgraph_reads_stays():
@@ -361,11 +524,11 @@ def test_a_value_that_a_subgraph_reads_stays():
     nodes = [
         node("ArgMax", "logits", "y", axis=1),
         node("Constant", "", "true", value=true),
-        node("If", "true", "z", then_branch=branch("rs/a"), else_branch=branch("b")),
+        node("If", "true", "z", then_branch=branch("r/a"), else_branch=branch("b")),
     ]
     model = make_model(nodes, ["y", "z"], out_type=TensorProto.INT64)
     made = append_rma(model, "y", activation="softmax")
-    assert appended(made)["labels"]["prefix"] == "rs2/"
+    assert appended(made)["labels"]["prefix"] == "r2/"
     check(model, made, "logits", None, "softmax")
     feeds = {"x": picture()}
     np.testing.assert_array_equal(run(made, feeds, "z")[0], run(model, feeds, "z")[0])
@@ -396,6 +559,7 @@ def test_old_ir_version_gets_no_initializers():
 def test_settings(settings, profile):
     model = make_model(SOFTMAX_LAST)
     made = append_rma(model, profile=profile, name="result", **settings)
+    assert made.ByteSize() - model.ByteSize() < 20_000
     check(model, made, "y", name="result", **settings)
 
 
@@ -447,6 +611,8 @@ def plain_model(shape, nodes, out_type=TensorProto.FLOAT, inputs=None):
         (("N", "H", "W", 4), "NSSC"),
         (("N", "H", "W", "C"), None),
         ((1, 64, 64, 64), None),
+        ((1, 24, 32), None),
+        ((5, 24, 32), None),
     ],
 )
 def test_class_axis_by_sizes(shape, axes):
@@ -458,15 +624,70 @@ def test_class_axis_by_sizes(shape, axes):
         assert append_rma(model, class_axis=-1)
 
 
+PICTURE, SQUEEZED = (1, 3, 24, 32), ("N", 3, "H", "W")
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "class_axis", "axes"),
+    [
+        ((24, 32, 5), PICTURE, -1, "SSC"),
+        ((24, 32, 5), PICTURE, 2, "SSC"),
+        ((5, 24, 32), PICTURE, 0, "CSS"),
+        ((5, 24, 32), PICTURE, -3, "CSS"),
+        (("H", "W", "C"), SQUEEZED, -1, "SSC"),
+        (("N", "L", "C"), SQUEEZED, -1, "NSC"),
+        ((1, 768, 5), PICTURE, -1, "NSC"),
+        ((24, 32, 5), (24, 32, 3), -1, "NSC"),
+        ((12, 24, 32, 5), (1, 1, 12, 24, 32), -1, "SSSC"),
+        ((64, 64, 64), (1, 3, 64, 64), 0, "CSS"),
+    ],
+)
+def test_class_axis_settles_what_the_graph_does_not(shape, inputs, class_axis, axes):
+    model = plain_model(shape, [node("Mystery", "x", "y", domain="ours")], inputs=inputs)
+    index = GraphIndex(model)
+    if axes[0] != "N":
+        with pytest.raises(ValueError, match="the graph does not decide; give class_axis"):
+            append_rma(model, activation="softmax")
+    assert recognize(index, "y", class_axis).axes == axes
+
+
+@pytest.mark.parametrize(("perm", "class_axis"), [((2, 0, 1), 0), ((0, 1, 2), -1)])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_no_batch_and_no_hint(perm, class_axis, mode):
+    """A reshape to [H, W, class], or [class, H, W], hides where the axes went."""
+    flat = numpy_helper.from_array(np.array([24, 32, CLASSES]))
+    nodes = [
+        node("Transpose", "logits", "last", perm=[0, 2, 3, 1]),
+        node("Constant", "", "flat", value=flat),
+        node("Reshape", "last flat", "whole"),
+        node("Transpose", "whole", "y", perm=list(perm)),
+    ]
+    model = make_model(nodes)
+    with pytest.raises(ValueError, match="give class_axis"):
+        append_rma(model, activation="softmax")
+    made = append_rma(model, class_axis=class_axis, activation="softmax", output_mode=mode)
+    (logits,) = run(model, {"x": picture()}, "logits")
+    expected = rankseg(softmax(logits, 1), output_mode=mode)[0]
+    (found,) = run(made, {"x": picture()}, "labels" if mode == "multiclass" else "masks")
+    if mode == "multilabel":
+        expected = np.moveaxis(expected, 0, class_axis)
+    assert found.shape == expected.shape
+    assert np.mean(found == expected) >= 0.9999
+    says = f"5 classes on axis {class_axis % 3}, no batch axis, as class_axis says"
+    assert says in made.graph.output[0].doc_string
+
+
 # Files
+
+
+def save_with_weights(model, path, weights):
+    onnx.save(model, path, save_as_external_data=True, location=weights, size_threshold=0)
 
 
 def test_external_weights_stay_where_they_are(tmp_path):
     model = make_model(SOFTMAX_LAST)
     expected = rankseg(run(model, {"x": picture()}, "y")[0])
-    onnx.save(
-        model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
-    )
+    save_with_weights(model, tmp_path / "m.onnx", "w.bin")
     before = (tmp_path / "w.bin").read_bytes()
     made = append_rma(tmp_path / "m.onnx")
     assert made.graph.initializer[0].data_location == TensorProto.EXTERNAL
@@ -481,8 +702,55 @@ def test_external_weights_stay_where_they_are(tmp_path):
     assert os.listdir(tmp_path / "other") == []
 
 
-def test_weights_over_2_gb(tmp_path):
+def test_weights_in_another_folder(tmp_path):
+    """They are copied if asked for: onnx refuses links, and the original then too."""
     model = make_model(SOFTMAX_LAST)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.mkdir()
+    target.mkdir()
+    expected = rankseg(run(model, {"x": picture()}, "y")[0])
+    save_with_weights(model, source / "m.onnx", "w.bin")
+    made = append_rma(source / "m.onnx")
+    (target / "w.bin").write_bytes(b"weights of another model")
+    with pytest.raises(FileExistsError, match=r"w\.bin: exists already and does not hold"):
+        save(made, target / "out.onnx", weights=source)
+    assert os.listdir(target) == ["w.bin"]
+    (target / "w.bin").unlink()
+    for overwrite in (False, True):  # the second time they are there
+        save(made, target / "out.onnx", overwrite, weights=source)
+    assert sorted(os.listdir(target)) == ["out.onnx", "w.bin"]
+    (source / "w.bin").unlink()
+    (source / "m.onnx").unlink()
+    session = onnxruntime.InferenceSession(str(target / "out.onnx"))
+    np.testing.assert_array_equal(session.run(None, {"x": picture()})[0], expected)
+    onnx.checker.check_model(target / "out.onnx", full_check=True)
+
+
+def test_weights_are_never_overwritten(tmp_path):
+    save_with_weights(make_model(SOFTMAX_LAST), tmp_path / "m.onnx", "w")
+    before = (tmp_path / "w").read_bytes()
+    with pytest.raises(FileExistsError, match="holds weights of the model"):
+        save(append_rma(tmp_path / "m.onnx"), tmp_path / "w", overwrite=True)
+    assert (tmp_path / "w").read_bytes() == before
+
+
+def test_external_values_inside_nodes_are_found():
+    inner = TensorProto(name="i", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+    inner.external_data.add(key="location", value="inner.bin")
+    outer = TensorProto()
+    outer.CopyFrom(inner)
+    outer.external_data[0].value = "outer.bin"
+    branch = helper.make_graph([], "branch", [], [], [inner])
+    nodes = [node("Constant", "", "c", value=outer), node("If", "c", "d", then_branch=branch)]
+    model = make_model([])
+    model.graph.node.extend(nodes)
+    assert external_files(model) == ["inner.bin", "outer.bin"]
+
+
+def test_weights_over_2_gb(tmp_path):
+    """The largest of them are read by nobody, and a hole in the file takes no space."""
+    model = make_model(SOFTMAX_LAST)
+    expected = rankseg(run(model, {"x": picture()}, "y")[0])
     big = TensorProto(name="big", data_type=TensorProto.FLOAT, dims=[3 * 2**28])
     big.data_location = TensorProto.EXTERNAL
     for key, value in (("location", "big.bin"), ("length", str(3 * 2**30))):
@@ -490,35 +758,70 @@ def test_weights_over_2_gb(tmp_path):
     model.graph.initializer.append(big)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with (tmp_path / "big.bin").open("wb") as file:
-        file.truncate(3 * 2**30)  # a hole, which takes no space
+        file.truncate(3 * 2**30)
     save(append_rma(tmp_path / "m.onnx"), tmp_path / "out.onnx")
     assert (tmp_path / "out.onnx").stat().st_size < 1e5
+    assert (tmp_path / "big.bin").stat().st_blocks < 100
+    session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"))
+    np.testing.assert_array_equal(session.run(None, {"x": picture()})[0], expected)
 
 
-def test_save_never_overwrites_the_input(tmp_path):
+def test_save_never_overwrites_the_input(tmp_path, monkeypatch):
     path = tmp_path / "m.onnx"
     onnx.save(make_model(SOFTMAX_LAST), path)
     before = path.read_bytes()
     made = append_rma(path)
     with pytest.raises(FileExistsError, match="exists already"):
         save(made, path)
-    with pytest.raises(FileExistsError, match="never overwritten"):
-        save(made, path, overwrite=True)
+    os.link(path, tmp_path / "link.onnx")
+    os.symlink(path, tmp_path / "symlink.onnx")
+    monkeypatch.chdir(tmp_path)
+    for name in (path, "link.onnx", "symlink.onnx", "./m.onnx", "../" + tmp_path.name + "/m.onnx"):
+        with pytest.raises(FileExistsError, match="never overwritten"):
+            save(made, name, overwrite=True)
     assert path.read_bytes() == before
+    (tmp_path / "link.onnx").unlink()
+    (tmp_path / "symlink.onnx").unlink()
     save(made, tmp_path / "out.onnx")
     save(append_rma(path, metric="iou"), tmp_path / "out.onnx", overwrite=True)
     assert appended(onnx.load(tmp_path / "out.onnx"))["labels"]["metric"] == "iou"
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "out.onnx"]
 
 
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    made = append_rma(make_model(SOFTMAX_LAST))
+    (tmp_path / "out.onnx").write_text("mine")
+
+    def full(self, data):
+        with self.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(made, tmp_path / "out.onnx", overwrite=True)
+    assert os.listdir(tmp_path) == ["out.onnx"]
+    assert (tmp_path / "out.onnx").read_text() == "mine"
+
+
 # What is refused
 
 
-@pytest.mark.parametrize("content", [b"", b"no model at all", bytes(range(256))])
-def test_not_onnx(tmp_path, content):
-    (tmp_path / "m.onnx").write_bytes(content)
-    with pytest.raises(ValueError, match=r"m\.onnx: not an ONNX model"):
-        append_rma(tmp_path / "m.onnx")
+@pytest.mark.parametrize("content", [b"", b"no model at all", bytes(range(256)), b"{}", None])
+@pytest.mark.parametrize("name", ["m.onnx", "m.json", "m.txt"])
+def test_not_onnx(tmp_path, content, name):
+    if content is None:  # cut short
+        content = make_model(SOFTMAX_LAST).SerializeToString()[:-20]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}: not an ONNX model"):
+        append_rma(tmp_path / name)
+
+
+def test_no_model_to_read(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        append_rma(tmp_path / "none.onnx")
+    with pytest.raises(IsADirectoryError):
+        append_rma(tmp_path)
 
 
 @pytest.mark.parametrize("opset", [10, NEWEST + 1])
@@ -538,6 +841,8 @@ def test_unsupported_opset(opset):
         (SOFTMAX_LAST, {"smooth": -1.0}, "smooth"),
         (SOFTMAX_LAST, {"metric": "accuracy"}, "metric"),
         (SOFTMAX_LAST, {"class_axis": 4}, "class_axis=4 is no axis"),
+        (SOFTMAX_LAST, {"class_axis": -1}, "but the graph has the classes on axis 1"),
+        (SOFTMAX_LAST, {"output": "z"}, r"no output 'z'; the model has 'y' \[1, 5, 24, 32\]"),
         (SOFTMAX_LAST, {"form": "tree"}, "form"),
         (SOFTMAX_LAST, {"resize_to": "output"}, "resize_to must be 'input' or 2"),
         (SOFTMAX_LAST, {"resize_to": (4, 5, 6)}, "resize_to must be 'input' or 2"),
@@ -558,9 +863,27 @@ def test_refused(nodes, arguments, message):
         append_rma(make_model(nodes, out_type=out_type), **arguments)
 
 
+def test_class_axis_of_another_type():
+    with pytest.raises(TypeError, match="class_axis must be an int, found '1'"):
+        append_rma(make_model(SOFTMAX_LAST), class_axis="1")
+
+
+def test_integers_that_no_argmax_made():
+    nodes = [node("Cast", "logits", "i", to=7), node("ReduceMax", "i", "y", axes=[1])]
+    with pytest.raises(ValueError, match="int64 and not made by an ArgMax"):
+        append_rma(make_model(nodes, out_type=TensorProto.INT64))
+
+
+def test_unknown_rank():
+    model = plain_model((1, 2, 3, 4), [node("Mystery", "x", "y", domain="ours")])
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ValueError, match="the rank of 'y' is not known"):
+        append_rma(model)
+
+
 def test_class_axis_against_the_argmax():
     model = make_model([node("ArgMax", "logits", "y", axis=1)], out_type=7)
-    with pytest.raises(ValueError, match="ArgMax is over axis 1"):
+    with pytest.raises(ValueError, match="class_axis=-1, but the graph has the classes on axis 1"):
         append_rma(model, class_axis=-1, activation="softmax")
 
 

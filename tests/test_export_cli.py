@@ -1,3 +1,4 @@
+import hashlib
 import os
 
 import numpy as np
@@ -52,11 +53,13 @@ def logits(tmp_path):
 def test_append(softmax, tmp_path):
     out = tmp_path / "out.onnx"
     lines = succeed("append", softmax, "-o", out, "--metric", "iou").splitlines()
-    assert lines[:-1] == [
+    assert lines[0].startswith("One label a pixel with the best expected IoU (smooth=0) under")
+    assert lines[1:-1] == [
         "output 'y': float [1, 6, 48, 64]",
         "probabilities by Softmax over axis 1",
         "6 classes on axis 1, by the nodes before it",
-        "activation to add: none",
+        "final Softmax replaced by the tail's own",
+        "tail behind 'logits', activation to add: softmax",
         "outputs are now 'labels'",
     ]
     assert lines[-1].startswith(f"{out}: written, +")
@@ -81,14 +84,83 @@ def test_append_with_every_option(logits, tmp_path):
     assert "100.0000 %" in succeed("verify", out)
 
 
-def test_info(softmax, logits, tmp_path):
+def test_info(softmax, logits):
     text = succeed("info", softmax)
     assert "opset 17, IR version 8, SHA-256 " in text
-    assert "append: tail behind 'y', activation to add: none" in text
+    assert "final Softmax replaced by the tail's own" in text
+    assert "tail behind 'logits', activation to add: softmax" in text
     assert "append: output 'y': ends in Conv, Identity: logits or prob" in succeed("info", logits)
-    succeed("append", softmax, "-o", tmp_path / "out.onnx")
+
+
+def test_info_on_what_append_made(softmax, tmp_path):
+    digest = hashlib.sha256(softmax.read_bytes()).hexdigest()
+    succeed("append", softmax, "-o", tmp_path / "out.onnx", "--smooth", 0.5, "--keep-outputs")
     text = succeed("info", tmp_path / "out.onnx")
+    assert "tail behind 'y', activation to add: none" in text
     assert "output 'labels' is RankSEG's, dice, multiclass" in text
+    assert "probabilities by Softmax over axis 1" in text.partition("is RankSEG's")[2]
+    assert "smooth 0.5, output_mode multiclass, pruning_prob 0.5" in text
+    assert f"source_sha256 {digest}" in text
+
+
+def test_info_on_a_model_of_its_own(tmp_path):
+    succeed("node", "-o", tmp_path / "rma.onnx", "--metric", "iou")
+    text = succeed("info", tmp_path / "rma.onnx")
+    assert "best expected IoU (smooth=0) under probabilities" in text
+    assert "solver RMA" in text
+    assert "metric iou" in text
+
+
+def test_two_heads(heads, tmp_path):
+    """One after the other."""
+    one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
+    assert "choose an output, the model has 'y' [1, 6" in refuse("append", heads, "-o", one)
+    assert os.listdir(tmp_path) == ["heads.onnx"]
+    succeed("append", heads, "-o", one, "--head", "y")
+    text = succeed("append", one, "-o", two, "--head", "z", "--mode", "multilabel")
+    assert "outputs are now 'labels', 'masks'" in text
+    assert "choose one of the outputs 'labels', 'masks'" in refuse("verify", two)
+    for name in ("labels", "masks"):
+        assert f"agreement of '{name}' with NumPy: 100.0000 %" in succeed(
+            "verify", two, "--head", name
+        )
+    for path in (heads, one):
+        assert "never overwritten" in refuse(
+            "append", path, "-o", path, "--head", "z", "--overwrite"
+        )
+    text = succeed("info", two)
+    assert "output 'labels' is RankSEG's, dice, multiclass" in text
+    assert "output 'masks' is RankSEG's, dice, multilabel" in text
+
+
+@pytest.fixture
+def heads(tmp_path):
+    model = segmenter("Softmax")
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", ["logits"], ["z"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [None] * 4))
+    onnx.save(model, tmp_path / "heads.onnx")
+    return tmp_path / "heads.onnx"
+
+
+def test_weights_beside_the_model(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    onnx.save(
+        segmenter("Softmax"),
+        source / "m.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
+    (target / "w.bin").write_text("of another model")
+    arguments = ["append", source / "m.onnx", "-o", target / "out.onnx"]
+    assert "w.bin must be beside" in refuse(*arguments)
+    assert "does not hold the model's weights" in refuse(*arguments, "--copy-weights")
+    assert os.listdir(target) == ["w.bin"]
+    (target / "w.bin").unlink()
+    succeed(*arguments, "--copy-weights")
+    assert "100.0000 %" in succeed("verify", target / "out.onnx")
 
 
 def test_verify(softmax, tmp_path):
@@ -114,6 +186,33 @@ def test_node(tmp_path):
     arguments = ["--activation", "sigmoid", "--mode", "multilabel", "--form", "function"]
     text = succeed("node", "-o", out, "--overwrite", "--layout", "NHWC", *arguments)
     assert text == f"{out}: written, 'logits' to 'masks'\n"
+
+
+def test_node_of_fixed_sizes(tmp_path):
+    out = tmp_path / "rma.onnx"
+    sizes = ["--batch", 2, "--size", "12x20x24", "--spatial-ndim", 3, "--num-classes", 5]
+    succeed("node", "-o", out, *sizes)
+    graph = onnx.load(out).graph
+    dims = [
+        [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.input, *graph.output)
+    ]
+    assert dims == [[2, 5, 12, 20, 24], [2, 12, 20, 24]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "320"], "spatial_shape must have spatial_ndim=2 sizes"),
+        (["--size", "input"], "--size takes HEIGHTxWIDTH, found 'input'"),
+        (["--size", "320x0"], "spatial_shape must be positive"),
+        (["--batch", 0], "batch must be positive"),
+        (["--opset", 10], "opset must lie in [11, "),
+        (["--smooth", -1], "smooth must be finite and >= 0"),
+    ],
+)
+def test_node_refuses(tmp_path, arguments, message):
+    assert message in refuse("node", "-o", tmp_path / "rma.onnx", *arguments)
+    assert os.listdir(tmp_path) == []
 
 
 # What is refused, with nothing written
@@ -144,15 +243,28 @@ def test_logits_need_a_choice(logits, tmp_path):
     assert os.listdir(tmp_path) == ["logits.onnx"]
 
 
-def test_files_that_are_in_the_way(softmax, tmp_path):
+def test_files_that_are_in_the_way(softmax, tmp_path, monkeypatch):
     out = tmp_path / "out.onnx"
     out.write_text("mine")
     assert "out.onnx: exists already; --overwrite" in refuse("append", softmax, "-o", out)
     assert "exists already" in refuse("node", "-o", out)
     assert out.read_text() == "mine"
     before = softmax.read_bytes()
-    assert "never overwritten" in refuse("append", softmax, "-o", softmax, "--overwrite")
+    os.link(softmax, tmp_path / "link.onnx")
+    os.symlink(softmax, tmp_path / "symlink.onnx")
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        softmax,
+        "link.onnx",
+        "symlink.onnx",
+        "softmax.onnx",
+        f"../{tmp_path.name}/softmax.onnx",
+    ):
+        assert "never overwritten" in refuse("append", softmax, "-o", name, "--overwrite")
+        assert "never overwritten" in refuse("append", name, "-o", softmax, "--overwrite")
     assert softmax.read_bytes() == before
+    for name in ("link.onnx", "symlink.onnx"):
+        (tmp_path / name).unlink()
     succeed("append", softmax, "-o", out, "--overwrite")
     assert "no such folder" in refuse("append", softmax, "-o", tmp_path / "a" / "b.onnx")
     assert "is a folder" in refuse("append", softmax, "-o", tmp_path, "--overwrite")
@@ -168,6 +280,31 @@ def test_files_that_are_no_models(softmax, tmp_path):
         assert "No such file" in refuse(command, tmp_path / "none.onnx", *rest)
     assert "no RankSEG tail" in refuse("verify", softmax)
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "opset", "message"),
+    [
+        ("Softmax", 10, "opset 10 is not supported, only 11 to"),
+        ("Cast", 17, "output 'y' is int64 and not made by an ArgMax that could be replaced"),
+        ("GlobalAveragePool", 17, "RankSEG needs"),
+    ],
+)
+def test_models_that_do_not_suit(tmp_path, kind, opset, message):
+    model = segmenter("Identity")
+    model.graph.node[-1].op_type = kind
+    model.opset_import[0].version = opset
+    if kind == "Cast":
+        model.graph.node[-1].attribute.append(onnx.helper.make_attribute("to", 7))
+        model.graph.output[0].type.tensor_type.elem_type = 7
+    if kind == "GlobalAveragePool":
+        flat = onnx.helper.make_node("Flatten", ["y"], ["flat"])
+        model.graph.node.append(flat)
+        model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("flat", 1, [1, 6]))
+    onnx.save(model, tmp_path / "m.onnx")
+    arguments = ["-o", tmp_path / "out.onnx", "--activation", "softmax"]
+    assert message in refuse("append", tmp_path / "m.onnx", *arguments)
+    assert os.listdir(tmp_path) == ["m.onnx"]
 
 
 def test_pictures_that_do_not_fit(softmax, tmp_path):
