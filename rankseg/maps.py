@@ -68,16 +68,16 @@ class ProbabilityMap:
     @cached_property
     def summary(self) -> Summary:
         """The smallest and largest value and the sum of each row, from one read of the map."""
-        groups = self.groups(np.ones((self.batch, self.classes), dtype=bool))
+        groups = self.groups()
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are looked for here
             parts = [self.rows(group).summarize() for group in groups]
         return Summary(*self.collect(groups, parts, width=3))
 
-    def groups(self, wanted: Array) -> list[RowIndex]:
+    def groups(self, wanted: Array = True) -> list[RowIndex]:
         """Split the wanted rows into groups to work on together: every row, if not on the host."""
         if self.kind != "host":
             return [...]
-        samples, classes = np.nonzero(wanted)
+        samples, classes = np.nonzero(np.broadcast_to(wanted, (self.batch, self.classes)))
         step = self.block // self.pixels
         if step < 2:
             return list(zip(samples.tolist(), classes.tolist(), strict=True))

@@ -1,12 +1,17 @@
 """RankSEG with remembered settings."""
 
+import os
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arrays import Array
+from .calibration import Calibration
 from .functional import predict
 from .validation import check_class_axis, check_settings
+
+if TYPE_CHECKING:
+    from .config import Config
 
 
 class RankSEG:
@@ -19,6 +24,8 @@ class RankSEG:
     ----------
     metric, smooth, output_mode, solver, pruning_prob, class_axis, **solver_params
         As in `rankseg.functional.rankseg`.
+    calibration : Calibration, optional
+        Correction that the probabilities go through first.
 
     Raises
     ------
@@ -43,12 +50,17 @@ class RankSEG:
         pruning_prob: float | Sequence[float] = 0.5,
         *,
         class_axis: int = 1,
+        calibration: Calibration | None = None,
         **solver_params: Any,
     ) -> None:
         self._settings = check_settings(
             metric, smooth, output_mode, solver, pruning_prob, solver_params
         )
         self._class_axis = check_class_axis(class_axis)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            found = type(calibration).__name__
+            raise TypeError(f"calibration must be a Calibration, found {found}")
+        self._calibration = calibration
         self._solver_params = dict(solver_params)
 
     metric = property(attrgetter("_settings.metric"), doc="What is maximised.")
@@ -57,6 +69,33 @@ class RankSEG:
     solver = property(attrgetter("_settings.solver"), doc="How the masks are found.")
     pruning_prob = property(attrgetter("_settings.pruning_prob"), doc="Above it classes count.")
     class_axis = property(attrgetter("_class_axis"), doc="Position of the class axis.")
+    calibration = property(attrgetter("_calibration"), doc="What corrects the probabilities.")
+
+    @classmethod
+    def from_config(
+        cls, config: "Config | str | os.PathLike[str]", *, class_axis: int = 1
+    ) -> "RankSEG":
+        """Return RankSEG with settings and calibration from a file.
+
+        Parameters
+        ----------
+        config : path or Config
+            A .toml or .json file as `rankseg tune` writes it, or what `Config.load` returns.
+        class_axis : int, default 1
+            As in `rankseg.functional.rankseg`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        TypeError, ValueError
+            As in `rankseg.config.Config.load`.
+        """
+        from .config import Config  # not needed by those who read no file
+
+        if not isinstance(config, Config):
+            config = Config.load(config)
+        return cls(**config.arguments, class_axis=class_axis)
 
     @property
     def solver_params(self) -> dict[str, Any]:
@@ -65,6 +104,10 @@ class RankSEG:
 
     def predict(self, probs: Array, *, valid: Array | None = None) -> Array:
         """Return labels or masks, as `rankseg.functional.rankseg` does."""
+        if self._calibration is not None:
+            probs = self._calibration(
+                probs, output_mode=self.output_mode, class_axis=self._class_axis, valid=valid
+            )
         return predict(probs, self._settings, self._class_axis, valid)
 
     __call__ = predict
@@ -72,4 +115,6 @@ class RankSEG:
     def __repr__(self) -> str:
         names = ("metric", "smooth", "output_mode", "solver", "pruning_prob", "class_axis")
         settings = {name: getattr(self, name) for name in names} | self.solver_params
+        if self._calibration is not None:
+            settings["calibration"] = self._calibration
         return f"RankSEG({', '.join(f'{name}={value!r}' for name, value in settings.items())})"

@@ -214,7 +214,7 @@ def open_map(probs: Array, class_axis: int = 1, valid: Array | None = None) -> P
         raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
     if len(shape) < 3:
         raise ValueError(f"probs must have shape (batch, class, *spatial), found {shape}")
-    if not all(isinstance(n, int) for n in shape):
+    if any(n is None or n != n for n in shape):  # NaN in Dask; traced sizes may be symbols
         raise ValueError(f"probs must have a known shape, found {shape}")
     axis = check_class_axis(class_axis, len(shape))
     if 0 in shape[1:]:

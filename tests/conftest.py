@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cpu_torchvision  # noqa: F401  (before anything imports torchvision)
 import hypothesis
 import numpy as np
 import pytest

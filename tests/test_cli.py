@@ -450,7 +450,7 @@ def test_lack_of_memory_is_one_line(npy, tmp_path, monkeypatch):
     def out_of_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(predict_module, "rankseg", out_of_memory)
+    monkeypatch.setattr(RankSEG, "predict", out_of_memory)
     assert "memory" in refuse("predict", npy, "-o", tmp_path / "out.npy")
     assert only(tmp_path, "probs.npy")
 
@@ -459,7 +459,7 @@ def test_a_bug_keeps_its_traceback(npy, tmp_path, monkeypatch):
     def bug(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(predict_module, "rankseg", bug)
+    monkeypatch.setattr(RankSEG, "predict", bug)
     result = run("predict", npy, "-o", tmp_path / "out.npy")
     assert isinstance(result.exception, ZeroDivisionError)
     assert only(tmp_path, "probs.npy")
@@ -525,13 +525,13 @@ def test_missing_packages_are_named(tmp_path, npy, monkeypatch, package, name, e
 def test_interruption_leaves_nothing(batch_npy, tmp_path, monkeypatch):
     calls = []
 
-    def interrupted(probs, **_):
+    def interrupted(self, probs):
         calls.append(probs)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return rankseg(probs)
 
-    monkeypatch.setattr(predict_module, "rankseg", interrupted)
+    monkeypatch.setattr(RankSEG, "predict", interrupted)
     assert "interrupted" in refuse("predict", batch_npy, "-o", tmp_path / "out.npy")
     assert only(tmp_path, "batch.npy")
 

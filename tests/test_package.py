@@ -23,6 +23,10 @@ HEAVY = [
     "scipy",
     "onnx",
     "onnxruntime",
+    "nibabel",
+    "monai",
+    "transformers",
+    "torchvision",
     "typer",
     "rich",
     "matplotlib",
@@ -46,7 +50,9 @@ def loaded_by(statement):
     return {name.partition(".")[0] for name in run.stdout.split()}
 
 
-@pytest.mark.parametrize("module", ["rankseg", "rankseg.functional", "rankseg.metrics"])
+@pytest.mark.parametrize(
+    "module", ["rankseg", "rankseg.functional", "rankseg.metrics", "rankseg.evaluation"]
+)
 def test_importing_the_library_loads_no_other_array_library_or_extra(module):
     assert loaded_by(f"import {module}").isdisjoint(HEAVY)
 

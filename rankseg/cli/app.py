@@ -10,10 +10,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .. import __version__
+from ..config import Config
+from .cases import library_errors
 from .errors import CommandError, one_line_errors
+from .evaluate import evaluate
 from .files import replacing
+from .nnunet import nnunet
 from .options import Activation, Format, Metric, Mode
 from .predict import Options, plan, predict_file
+from .tune import tune
 
 _DEMO_PICTURE = Path("rankseg-demo.png")
 
@@ -47,6 +52,7 @@ def common(
 
 @app.command()
 def predict(
+    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(metavar="PROBS", help="A .npy, .npz or .pt file, or a folder of these."),
@@ -65,6 +71,10 @@ def predict(
     pruning_prob: Annotated[
         float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
     ] = 0.5,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings from a .toml or .json file that rankseg tune has written."),
+    ] = None,
     activation: Annotated[
         Activation, typer.Option(help="For files that hold logits.")
     ] = Activation.NONE,
@@ -107,6 +117,10 @@ def predict(
             "solver": solver or _default_solver(metric, mode),
             "pruning_prob": pruning_prob,
         }
+        if config is not None:
+            _check_alone(context, "metric", "smooth", "solver", "mode", "pruning_prob")
+            with library_errors():
+                settings = Config.load(config).arguments
         options = Options(settings, activation.value, key, batched, class_axis)
         options.check()
         pairs = plan(source, output, form and f".{form.value}")
@@ -125,6 +139,14 @@ def predict(
                     *pairs[0], options, picture=compare, image=image, track=track
                 )
         typer.echo(message)
+
+
+def _check_alone(context: typer.Context, *names: str) -> None:
+    """Refuse options whose values a file of settings has."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise CommandError(f"--config has a value for --{name.replace('_', '-')} already")
 
 
 def _default_solver(metric: Metric, mode: Mode) -> str:
@@ -149,6 +171,10 @@ def _check_png(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise CommandError(f"{path}: a picture needs a name that ends in .png")
 
+
+app.command()(evaluate)
+app.command()(nnunet)
+app.command()(tune)
 
 if find_spec(".export", __package__.rpartition(".")[0]):
     from ..export.cli import app as export_app

@@ -13,6 +13,8 @@ _EXTRAS = {
     "torch": "torch",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "nibabel": "nifti",
+    "nnunetv2": "nnunet",
 }
 
 

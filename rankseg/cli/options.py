@@ -11,6 +11,13 @@ class Metric(StrEnum):
     ACC = "acc"
 
 
+class Score(StrEnum):
+    """What to maximise and to measure, beside the accuracy."""
+
+    DICE = "dice"
+    IOU = "iou"
+
+
 class Mode(StrEnum):
     """Labels or masks."""
 

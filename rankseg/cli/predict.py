@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..activations import sigmoid, softmax
-from ..functional import rankseg
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
+from ..validation import VOID_INDEX
 from .errors import CommandError, describe
 from .files import (
     READABLE,
@@ -107,8 +107,14 @@ class Prediction:
 
     @property
     def dtype(self) -> np.dtype:
-        """The bool of masks, or the smallest unsigned integers that hold the labels."""
-        return np.dtype(bool) if self.multilabel else np.min_scalar_type(self.classes - 1)
+        """The bool of masks, or the smallest integers that hold the labels."""
+        if self.multilabel:
+            return np.dtype(bool)
+        classes = np.min_scalar_type(self.classes - 1)
+        if self.options.settings.get("unassigned_policy") != "void":
+            return classes
+        void_index = self.options.settings.get("void_index", VOID_INDEX)
+        return np.result_type(classes, np.min_scalar_type(void_index))
 
     @property
     def is_picture(self) -> bool:
@@ -125,7 +131,7 @@ class Prediction:
         """Return the labels of one sample, with a batch axis of one."""
         probs = self.probabilities(index)
         try:
-            return rankseg(probs, **self.options.settings, class_axis=self.class_axis)
+            return RankSEG(**self.options.settings, class_axis=self.class_axis).predict(probs)
         except (TypeError, ValueError, NotImplementedError) as error:
             hint = ""
             if self.options.activation == "none" and (probs.min() < 0 or probs.max() > 1):

@@ -28,6 +28,9 @@ START = 0.4
 SAMPLE = 4096
 """Pixels a row is thinned to, about, before anything is counted in full."""
 
+STRIDE = 8
+"""Longest stride of thinning."""
+
 MAX_PASSES = 32
 """Bound on the full passes of one row; 4 are usual, 10 the most seen."""
 
@@ -80,11 +83,12 @@ def first_guess(source: ProbabilityMap, objective: Objective, active: Array) -> 
     """Solve a thinned map, whose thresholds are close to those of the whole."""
     ndim = len(source.spatial)
     fill = source.state.full_like(source.summary.mass, START)
-    stride = min(8, int((source.pixels / SAMPLE) ** (1 / ndim)))
+    traced = source.kind == "traced"  # where sizes may be symbols
+    stride = STRIDE if traced else min(STRIDE, int((source.pixels / SAMPLE) ** (1 / ndim)))
     if stride < 2:
         return fill
     thin = source.thinned(stride)
-    scale = source.pixels / thin.pixels
+    scale = stride**ndim if traced else source.pixels / thin.pixels
     groups = thin.groups(active)
     parts = [
         climb(thin.rows(group, scale), objective, source.summary.mass[group], fill[group])

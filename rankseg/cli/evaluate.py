@@ -1,0 +1,195 @@
+"""What ``rankseg evaluate`` does: folders of probabilities and labels to tables and a report."""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..evaluation import Cases, Evaluation, Method, default_methods, tables, write_report
+from ..evaluation import evaluate as run
+from ..evaluation.records import METRICS
+from ..evaluation.results import PRESENCES
+from ..plotting import new_figure
+from ..predictor import RankSEG
+from .cases import (
+    ClassAxis,
+    Group,
+    LabelsFolder,
+    LabelsKey,
+    ProbsFolder,
+    ProbsKey,
+    Scale,
+    VoidIndex,
+    case_progress,
+    library_errors,
+    report_problems,
+)
+from .errors import CommandError, one_line_errors
+from .files import replacing
+from .options import Mode, Score
+
+_COLOURS = {"helps": "green", "hurts": "red"}
+
+
+def evaluate(
+    probs: ProbsFolder,
+    labels: LabelsFolder,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Report with plots, an .html file.")
+    ] = None,
+    json_output: Annotated[
+        Path | None, typer.Option("--json", help="All the numbers, a .json file.")
+    ] = None,
+    metric: Annotated[
+        list[Score] | None, typer.Option(help="What RankSEG maximises; dice and iou if not given.")
+    ] = None,
+    solver: Annotated[
+        list[str] | None, typer.Option(help="Solver of RankSEG; RMA if not given.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="One label a pixel, or one mask a class.")
+    ] = Mode.MULTICLASS,
+    pruning_prob: Annotated[
+        float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
+    ] = 0.5,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Also compare the settings that rankseg tune wrote to this file."),
+    ] = None,
+    group: Group = None,
+    void_index: VoidIndex = 255,
+    class_axis: ClassAxis = 0,
+    scale: Scale = None,
+    probs_key: ProbsKey = None,
+    labels_key: LabelsKey = None,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for the intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes the resamples.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run by its log.")
+    ] = False,
+) -> None:
+    """Measure whether RankSEG helps, on your own validation data.
+
+    Compares argmax, argmax with the same pruning, and RankSEG by Dice and IoU of each case and
+    class, with bootstrap intervals of the differences, and says how far the probabilities can be
+    trusted. Files that cannot be used are listed at the end, and the exit code is then 1.
+    """
+    with one_line_errors():
+        log = _check_outputs(output, json_output, overwrite, resume)
+        with ExitStack() as stack:
+            report, numbers = (
+                path and stack.enter_context(replacing(path)) for path in (output, json_output)
+            )
+            with library_errors():
+                cases = Cases(
+                    probs,
+                    labels,
+                    probs_key=probs_key,
+                    labels_key=labels_key,
+                    scale=scale,
+                    class_axis=class_axis,
+                    group=group,
+                )
+                methods = default_methods(
+                    [choice.value for choice in metric or Score],
+                    solver or ["RMA"],
+                    output_mode=mode.value,
+                    pruning_prob=pruning_prob,
+                )
+                if config is not None:
+                    methods += (_configured(config, mode.value),)
+                with case_progress(len(cases)) as progress:
+                    evaluation = run(
+                        cases,
+                        methods,
+                        output_mode=mode.value,
+                        void_index=void_index,
+                        bootstrap=bootstrap,
+                        seed=seed,
+                        log=log,
+                        progress=partial(progress, "cases"),
+                    )
+            if report is not None:
+                write_report(evaluation, report, cases)
+            if numbers is not None:
+                numbers.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
+        print_evaluation(evaluation, Console(highlight=False))
+        for note in sorted(cases.notes):
+            typer.echo(f"- Note: {note}")
+        for path in filter(None, (output, json_output)):
+            typer.echo(f"Written: {path}")
+        report_problems(evaluation.problems)
+        if log is not None:
+            log.unlink()
+
+
+def _configured(path: Path, mode: str) -> Method:
+    segment = RankSEG.from_config(path)
+    if segment.output_mode != mode:
+        raise CommandError(f"{path}: the settings are for --mode {segment.output_mode}, not {mode}")
+    return Method(path.name, segment)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Print tables of scores and cost, and the conclusions in words."""
+    console.print(
+        f"{len(evaluation.records)} cases in {evaluation.groups} groups. Scores are in percent: of "
+        "each case and class, averaged over the classes, then over the cases."
+    )
+    for metric in METRICS:
+        for presence in PRESENCES:
+            rows = tables.score_rows(evaluation, metric, presence)
+            title = tables.score_title(metric, presence)
+            console.print(_table(title, tables.SCORE_HEADINGS, rows))
+    console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_rows(evaluation)))
+    for sentence in tables.conclusions(evaluation):
+        console.print(f"- {sentence}", markup=False)
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for heading in headings:
+        is_text = heading in ("method", "verdict")
+        table.add_column(heading, justify="left" if is_text else "right")
+    for row in rows:
+        colour = _COLOURS.get(row[-1])
+        table.add_row(*row[:-1], f"[{colour}]{row[-1]}[/]" if colour else row[-1])
+    return table
+
+
+def _check_outputs(
+    output: Path | None, json_output: Path | None, overwrite: bool, resume: bool
+) -> Path | None:
+    """Check the names of the results before the work, and return that of the log."""
+    for path, suffix in ((output, ".html"), (json_output, ".json")):
+        if path is not None and path.suffix.lower() != suffix:
+            raise CommandError(f"{path}: expected a name that ends in {suffix}")
+        if path is not None and path.exists() and not overwrite:
+            raise CommandError(f"{path}: exists already; --overwrite replaces it")
+    if output is not None:
+        new_figure(1, 1)  # fails now, not after the work, if Matplotlib is missing
+    first = output or json_output
+    if first is None:
+        if resume:
+            raise CommandError("--resume needs the --output or --json of the interrupted run")
+        return None
+    log = first.with_name(f"{first.name}.log")
+    if log.exists() and not resume:
+        if not overwrite:
+            raise CommandError(f"{log}: log of an unfinished run; --resume continues it")
+        log.unlink()
+    return log

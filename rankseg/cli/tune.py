@@ -1,0 +1,167 @@
+"""What ``rankseg tune`` does: folders of probabilities and labels to a file of settings."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..evaluation import Cases
+from ..evaluation.outcomes import Outcome, Tuning
+from ..evaluation.tuning import tune as run
+from .cases import (
+    ClassAxis,
+    Group,
+    LabelsFolder,
+    LabelsKey,
+    ProbsFolder,
+    ProbsKey,
+    Scale,
+    VoidIndex,
+    case_progress,
+    library_errors,
+    report_problems,
+)
+from .errors import CommandError, one_line_errors
+from .options import Mode, Score
+
+
+class Presence(StrEnum):
+    """Classes that a score is averaged over."""
+
+    BOTH = "both"
+    LABEL = "label"
+    EITHER = "either"
+
+
+class Scaling(StrEnum):
+    """Calibrations to try."""
+
+    NONE = "none"
+    TEMPERATURE = "temperature"
+    VECTOR = "vector"
+
+
+def tune(
+    probs: ProbsFolder,
+    labels: LabelsFolder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Settings, a .toml or .json file.")
+    ],
+    metric: Annotated[Score, typer.Option(help="Score that is to be high.")] = Score.DICE,
+    presence: Annotated[
+        Presence,
+        typer.Option(
+            help="Classes that the score of a case is averaged over: those in its label, those in "
+            "label or prediction, or the mean of these two."
+        ),
+    ] = Presence.BOTH,
+    solver: Annotated[
+        list[str] | None, typer.Option(help="Solver that RankSEG may use; RMA if not given.")
+    ] = None,
+    calibration: Annotated[
+        list[Scaling] | None,
+        typer.Option(help="Calibration to try, beside none; all if not given."),
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="One label a pixel, or one mask a class.")
+    ] = Mode.MULTICLASS,
+    group: Group = None,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
+    ] = 5,
+    void_index: VoidIndex = 255,
+    class_axis: ClassAxis = 0,
+    scale: Scale = None,
+    probs_key: ProbsKey = None,
+    labels_key: LabelsKey = None,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes the pixels that are fitted to.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
+) -> None:
+    """Choose settings on your own validation data, or learn that argmax should stay.
+
+    Tries argmax and RankSEG with several pruning probabilities, after no calibration,
+    temperature and vector scaling, by cross-validation, and takes the simplest candidate within
+    one standard error of the best. The file is for rankseg predict --config, for rankseg evaluate
+    --config, and for RankSEG.from_config in Python. Cases that cannot be used are listed at the
+    end, and the exit code is then 1.
+    """
+    with one_line_errors():
+        if output.suffix.lower() not in (".toml", ".json"):
+            raise CommandError(f"{output}: expected a name that ends in .toml or .json")
+        if output.exists() and not overwrite:
+            raise CommandError(f"{output}: exists already; --overwrite replaces it")
+        if not output.resolve().parent.is_dir():
+            raise CommandError(f"{output.parent}: no such folder")
+        with library_errors():
+            cases = Cases(
+                probs,
+                labels,
+                probs_key=probs_key,
+                labels_key=labels_key,
+                scale=scale,
+                class_axis=class_axis,
+                group=group,
+            )
+            with case_progress(len(cases)) as progress:
+                tuning = run(
+                    cases,
+                    metric=metric.value,
+                    presence=presence.value,
+                    solvers=solver or ["RMA"],
+                    calibrations=[kind.value for kind in calibration or Scaling],
+                    output_mode=mode.value,
+                    void_index=void_index,
+                    folds=folds,
+                    seed=seed,
+                    progress=progress,
+                )
+            record = {"probs": str(probs), "labels": str(labels), **(tuning.config.tuned or {})}
+            replace(tuning.config, tuned=record).save(output, overwrite)
+        print_tuning(tuning, Console(highlight=False))
+        for note in sorted(cases.notes):
+            typer.echo(f"- Note: {note}")
+        typer.echo(f"Written: {output}")
+        report_problems(tuning.problems)
+
+
+def print_tuning(tuning: Tuning, console: Console) -> None:
+    """Print the best candidate of each kind, and the choice in plain words."""
+    table = Table(
+        title="The best pruning of each kind",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in ("method", "scaling", "pruning", "label", "either", "gain", "to best", ""):
+        numeric = heading in ("label", "either", "gain", "to best")
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+    for outcome in tuning.leaders():
+        chosen = outcome is tuning.chosen
+        table.add_row(*_row(outcome), "◀" if chosen else "", style="bold" if chosen else "")
+    console.print(table)
+    console.print(
+        f"{len(tuning.outcomes)} candidates in {tuning.folds} folds, scores in percent ± standard "
+        "error: by the classes in label, or in either label or prediction. ◀ marks the choice.",
+        markup=False,
+    )
+    console.print(tuning.verdict, markup=False)
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    candidate = outcome.candidate
+    return (
+        candidate.method,
+        candidate.calibration,
+        candidate.pruning,
+        f"{100 * outcome.label:.2f}",
+        f"{100 * outcome.either:.2f}",
+        f"{100 * outcome.gain:+.2f}±{100 * outcome.gain_error:.2f}",
+        f"{100 * outcome.behind:.2f}±{100 * outcome.behind_error:.2f}",
+    )

@@ -1,0 +1,153 @@
+"""What `tune` chooses among: argmax or RankSEG, pruning and calibration; and how each scores."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..calibration import Calibration
+from ..config import Config
+from ..metrics import class_presence, mean_score
+from ..predictor import RankSEG
+from .cases import Case
+from .methods import TITLES
+from .records import METRICS
+
+PRESENCES = ("both", "label", "either")
+CALIBRATIONS = ("none", "temperature", "vector")
+
+ACCURACY = 1e16
+"""A `smooth` so large that Dice becomes accuracy: argmax of the classes that pruning leaves."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings to try.
+
+    `config` has no calibration yet: one of kind `calibration` is fitted to the cases at hand,
+    and with `per_class` so is a pruning probability for each class.
+    """
+
+    config: Config
+    calibration: str = "none"
+    per_class: bool = False
+
+    @property
+    def method(self) -> str:
+        """Argmax (in multilabel a threshold of 0.5) or RankSEG with its metric and solver."""
+        if self.config.metric == "accuracy" or self.config.smooth == ACCURACY:
+            return "argmax" if self.config.output_mode == "multiclass" else "threshold"
+        solver = "" if self.config.solver == "RMA" else f", {self.config.solver}"
+        return f"RankSEG {TITLES[self.config.metric]}{solver}"
+
+    @property
+    def pruning(self) -> str:
+        """The pruning probability, in words."""
+        if self.config.metric == "accuracy":
+            return "none"
+        return "by class" if self.per_class else f"{self.config.pruning_prob:g}"
+
+    @property
+    def name(self) -> str:
+        """The candidate, in words."""
+        parts = [self.method]
+        if self.pruning != "none":
+            parts.append(f"pruning {self.pruning}")
+        if self.calibration != "none":
+            parts.append(f"{self.calibration} scaling")
+        return ", ".join(parts)
+
+    def complexity(self, metric: str, classes: int) -> int:
+        """Return how much there is to explain: numbers that were chosen, and 2 for RankSEG."""
+        if self.config.metric == "accuracy":
+            count = 0
+        elif self.config.smooth == ACCURACY:
+            count = 1
+        else:
+            count = 2 + (self.config != Config(metric, output_mode=self.config.output_mode))
+        count += {"none": 0, "temperature": 1, "vector": 2 * classes}[self.calibration]
+        return count + self.per_class * (classes - 1)
+
+
+def all_candidates(
+    metrics: Sequence[str],
+    solvers: Sequence[str],
+    pruning_probs: Sequence[float],
+    calibrations: Iterable[str],
+    output_mode: str,
+) -> Iterator[Candidate]:
+    """Yield every combination; the first is the plain argmax, or threshold in multilabel."""
+    plain = {"multiclass": "argmax", "multilabel": "TR"}[output_mode]
+    for kind in calibrations:
+        if kind != "temperature":  # which changes no argmax
+            yield Candidate(Config("accuracy", output_mode=output_mode, solver=plain), kind)
+        for pruning in pruning_probs:
+            yield Candidate(Config("dice", ACCURACY, output_mode, pruning_prob=pruning), kind)
+            for metric in metrics:
+                for solver in solvers:
+                    yield Candidate(Config(metric, 0.0, output_mode, solver, pruning), kind)
+
+
+class Scorer:
+    """Scores of one case, each segmentation computed once."""
+
+    def __init__(
+        self, case: Case, metric: str, void_index: int, calibration: Calibration | None
+    ) -> None:
+        self.labels = case.labels[None]
+        mode, self.form = "multilabel", {}
+        if self.labels.dtype != bool:
+            mode, self.form = (
+                "multiclass",
+                {
+                    "num_classes": len(case.probs),
+                    "ignore_index": void_index,
+                },
+            )
+        probs = case.probs[None]
+        self.probs = probs if calibration is None else calibration(probs, output_mode=mode)
+        high = self.probs.reshape(len(case.probs), -1).max(axis=1)
+        self.high = high.astype(np.result_type(high, np.float32))
+        self.metric = METRICS[metric]
+        self.present = class_presence(self.labels, **self.form)
+        self.scores: dict[Any, np.ndarray] = {}
+
+    def active(self, pruning_prob: Any) -> np.ndarray:
+        """Return which classes pruning leaves (class,)."""
+        return self.high > np.asarray(pruning_prob, self.high.dtype)
+
+    def __call__(self, config: Config) -> np.ndarray:
+        """Return the means over classes in the label, and over those in label or prediction."""
+        # Pruning matters only by the classes that it leaves.
+        active = () if config.metric == "accuracy" else tuple(self.active(config.pruning_prob))
+        key = (config.metric, config.smooth, config.solver, active)
+        if key not in self.scores:
+            found = RankSEG(**config.arguments)(self.probs)
+            scores = self.metric(found, self.labels, **self.form)
+            self.scores[key] = np.array(
+                [mean_score(scores, present=self.present), mean_score(scores)]
+            )
+        return self.scores[key]
+
+
+def target(scores: np.ndarray, presence: str) -> np.ndarray:
+    """Return one score a case.
+
+    Parameters
+    ----------
+    scores : array, shape (case, ..., 2)
+        What `Scorer` returns, for cases along the first axis.
+    presence : {"both", "label", "either"}
+        Which score counts: by classes in the label, in label or prediction, or their mean.
+
+    Returns
+    -------
+    array, shape (case, ...)
+        A case where no class counts has the mean of the others, which leaves the mean as it is
+        and adds nothing to differences.
+    """
+    counted = ~np.isnan(scores)
+    mean = np.where(counted, scores, 0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
+    scores = np.where(counted, scores, mean)
+    return scores.mean(axis=-1) if presence == "both" else scores[..., int(presence == "either")]

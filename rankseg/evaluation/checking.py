@@ -1,0 +1,142 @@
+"""What a case must be; those that are not are left out and reported at the end."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from .. import arrays
+from ..arrays import Array
+from ..validation import MODES, VOID_INDEX, check_void_index, choice, open_map
+from .cases import Case, Cases
+
+
+def checked_cases(
+    cases: Iterable[Any],
+    problems: dict[str, str],
+    *,
+    output_mode: str = "multiclass",
+    void_index: int = VOID_INDEX,
+    classes: int | None = None,
+    skip: Collection[str] = (),
+) -> Iterator[Case]:
+    """Go through cases once, holding one, and leave out those that something is wrong with.
+
+    Parameters
+    ----------
+    cases : Cases, or iterable
+        A `Case`, (name, probs, labels) or (probs, labels) each. Without a name a case is called
+        by its position, from "0"; without a group it is its own.
+    problems : dict
+        Receives why a case was left out, by name.
+    output_mode : {"multiclass", "multilabel"}
+        What labels are.
+    void_index : int, default 255
+        Label of pixels that do not count.
+    classes : int, optional
+        Number of classes that all cases must have; by default that of the first good one.
+    skip : collection of str
+        Names of cases to pass over; `Cases` do not even read them.
+
+    Yields
+    ------
+    Case
+        With NumPy arrays; labels are integers, or bool in multilabel.
+    """
+    output_mode = choice("output_mode", output_mode, MODES)
+    void_index = check_void_index(void_index)
+    seen = set()
+    for name, get in _getters(cases):
+        if name in seen:
+            problems[name] = "several cases have this name; the first one counts"
+            continue
+        seen.add(name)
+        if name in skip:
+            continue
+        try:
+            case = check_case(get(), classes, output_mode, void_index)
+        except (TypeError, ValueError) as error:
+            problems[name] = " ".join(str(error).split())
+            continue
+        classes = len(case.probs)
+        yield case
+        del case  # before the next one is read
+    problems.update(getattr(cases, "problems", {}))
+
+
+def _getters(cases: Iterable[Any]) -> Iterator[tuple[str, Callable[[], Case]]]:
+    if isinstance(cases, Cases):
+        for name in cases.names:
+            yield name, partial(cases.read, name)
+        return
+    for index, item in enumerate(cases):
+        case = _as_case(item, str(index))
+        yield case.name, partial(_keep, case)
+
+
+def _keep(case: Case) -> Case:
+    return case
+
+
+def _as_case(item: Any, position: str) -> Case:
+    if isinstance(item, Case):
+        return item
+    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+        raise TypeError(
+            "cases must hold Case, (name, probs, labels) or (probs, labels), "
+            f"found {type(item).__name__}"
+        )
+    name, probs, labels = (position, *item)[-3:]
+    return Case(str(name), probs, labels, str(name))
+
+
+def check_case(case: Case, classes: int | None, output_mode: str, void_index: int) -> Case:
+    """Return a case with checked NumPy arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not what it should be; the message does not repeat the name.
+    """
+    if not arrays.is_array(case.probs) or not arrays.is_array(case.labels):
+        kinds = f"{type(case.probs).__name__} and {type(case.labels).__name__}"
+        raise TypeError(f"probs and labels must be arrays, found {kinds}")
+    probs, labels = (_to_numpy(part) for part in (case.probs, case.labels))
+    if probs.ndim < 2:
+        raise ValueError(f"probs must have shape (class, *spatial), found {probs.shape}")
+    open_map(probs[None])
+    if classes is not None and len(probs) != classes:
+        raise ValueError(f"probs have {len(probs)} classes, the cases before have {classes}")
+    multilabel = output_mode == "multilabel"
+    expected = probs.shape if multilabel else probs.shape[1:]
+    if labels.shape != expected:
+        raise ValueError(f"labels have shape {labels.shape}, expected {expected} beside the probs")
+    labels = _check_labels(
+        labels, 2 if multilabel else len(probs), None if multilabel else void_index
+    )
+    return case._replace(probs=probs, labels=labels.astype(bool) if multilabel else labels)
+
+
+def _check_labels(labels: np.ndarray, count: int, void_index: int | None) -> np.ndarray:
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "b":
+        labels = labels.view(np.uint8)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be whole numbers, found {labels.dtype}")
+    wrong = (labels < 0) | (labels >= count)
+    if void_index is not None:
+        wrong &= labels != void_index
+    if wrong.any():
+        allowed = f"in [0, {count})" + ("" if void_index is None else f" or void ({void_index})")
+        raise ValueError(f"labels must be {allowed}, found {labels[wrong][0]}")
+    return labels
+
+
+def _to_numpy(x: Array) -> np.ndarray:
+    if arrays.dtype_name(x.dtype) == "bfloat16":  # NumPy has no such dtype
+        xp = array_namespace(x)
+        x = xp.astype(x, xp.float32)
+    return arrays.read_values(arrays.to_numpy_view(x))[0]

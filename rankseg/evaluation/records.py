@@ -1,0 +1,159 @@
+"""What is kept of a case: its scores and a few sums. Also as a line of JSON, in a log."""
+
+import json
+import os
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import metrics
+from .cases import Case
+from .methods import Method
+from .reliability import Counts, count_pixels
+
+METRICS = {"dice": metrics.dice, "iou": metrics.iou}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one case.
+
+    `present` (class,) says which classes the label has. `scores` (method, metric, class) are
+    samplewise, with NaN for a class in neither label nor prediction; the metrics are Dice and
+    IoU. `seconds` and `memory` (method,) are time and peak of allocated bytes; memory is NaN in
+    a case that is no larger than one before it.
+    """
+
+    name: str
+    group: str
+    present: np.ndarray
+    scores: np.ndarray
+    seconds: np.ndarray
+    memory: np.ndarray
+    counts: Counts
+
+    def to_json(self) -> str:
+        """Return one line of JSON, with null for NaN."""
+        fields = {
+            "name": self.name,
+            "group": self.group,
+            "present": self.present.tolist(),
+            "scores": to_lists(self.scores),
+            "seconds": to_lists(self.seconds),
+            "memory": to_lists(self.memory),
+            "counts": [part.tolist() for part in self.counts],
+        }
+        return json.dumps(fields, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Record":
+        """Return the record of such a line."""
+        fields = json.loads(line)
+        return cls(
+            fields["name"],
+            fields["group"],
+            present=np.array(fields["present"], bool),
+            scores=np.array(fields["scores"], np.float64),
+            seconds=np.array(fields["seconds"], np.float64),
+            memory=np.array(fields["memory"], np.float64),
+            counts=Counts(*map(np.array, fields["counts"])),
+        )
+
+
+def to_lists(values: np.ndarray) -> Any:
+    """Return nested lists of floats with None for NaN, which JSON does not have."""
+    lists = values.astype(object)
+    lists[np.isnan(values)] = None
+    return lists.tolist()
+
+
+def score_case(
+    case: Case, methods: Sequence[Method], void_index: int, measure_memory: bool
+) -> Record:
+    """Segment one checked case with every method, and score the results."""
+    probs, target = case.probs[None], case.labels[None]
+    form: dict[str, Any] = {}
+    if target.dtype != bool:
+        form = {"num_classes": len(case.probs), "ignore_index": void_index}
+    scores, seconds, memory = [], [], []
+    for method in methods:
+        memory.append(_peak_memory(method, probs) if measure_memory else np.nan)
+        start = time.perf_counter()
+        prediction = method.predict(probs)
+        seconds.append(time.perf_counter() - start)
+        scores.append([metric(prediction, target, **form)[0] for metric in METRICS.values()])
+    return Record(
+        case.name,
+        case.group,
+        metrics.class_presence(target, **form)[0],
+        np.array(scores),
+        np.array(seconds),
+        np.array(memory),
+        count_pixels(case.probs, case.labels, void_index),
+    )
+
+
+def _peak_memory(method: Method, probs: np.ndarray) -> float:
+    """Peak of what Python and NumPy allocate during one more call, which also warms up."""
+    was_tracing = tracemalloc.is_tracing()
+    if not was_tracing:
+        tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        method.predict(probs)
+        return float(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        if not was_tracing:
+            tracemalloc.stop()
+
+
+def open_log(
+    path: Path | None, settings: dict[str, Any]
+) -> tuple[list[Record], Callable[[Record], None]]:
+    """Return the records that a log has, and a function that adds one to it.
+
+    The first line holds the settings, the others one record each, on disk as soon as added. A
+    last line that was not finished is cut off. Without a path there is no log, and without a
+    record no file.
+
+    Raises
+    ------
+    ValueError
+        If the log was made with other settings, or is no such log.
+    """
+    if path is None:
+        return [], lambda record: None
+    text = path.read_bytes() if path.exists() else b""
+    complete = text[: text.rfind(b"\n") + 1]
+    lines = complete.decode(errors="replace").splitlines()
+    if text:
+        _check_settings(path, lines[0] if lines else "", settings)
+    if complete != text:
+        os.truncate(path, len(complete))
+
+    def add(record: Record) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            if file.tell() == 0:
+                file.write(json.dumps(settings) + "\n")
+            file.write(record.to_json() + "\n")
+
+    return [Record.from_json(line) for line in lines[1:]], add
+
+
+def _check_settings(path: Path, head: str, settings: dict[str, Any]) -> None:
+    try:
+        found = dict(json.loads(head))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"log {path} is not a log of an evaluation") from error
+    for name in settings.keys() | found.keys():
+        if found.get(name) != settings.get(name):
+            raise ValueError(
+                f"log {path} was made with {name}={found.get(name)!r}, not {settings.get(name)!r}; "
+                "repeat those settings, or remove the log"
+            )

@@ -1,0 +1,125 @@
+"""An evaluation in words and in rows of text, for the terminal and for the report alike."""
+
+import numpy as np
+
+from .bootstrap import FEWEST_GROUPS
+from .methods import TITLES
+from .results import Evaluation, Result
+
+SCORE_HEADINGS = ("method", "score", "gain", "95 % interval", "better / same / worse", "verdict")
+COST_HEADINGS = ("method", "median time", "peak memory")
+CLASS_HEADINGS = ("class", "cases", "baseline", "score", "gain", "95 % interval", "claimed area")
+
+_PRESENCES = {"label": "classes in label", "either": "classes in label or prediction"}
+_PHRASES = {
+    "helps": "helps",
+    "hurts": "hurts",
+    "unclear": "no difference beyond noise to",
+}
+
+
+def score_title(metric: str, presence: str) -> str:
+    """Name a score."""
+    return f"{TITLES[metric]}, {_PRESENCES[presence]}"
+
+
+def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
+    """Return a row of text for each method, under `SCORE_HEADINGS`; scores in percent."""
+    rows = []
+    for name in evaluation.names:
+        result = evaluation.result(name, metric, presence)
+        comparison: tuple[str, ...] = ("", "", "", "baseline")
+        if name != evaluation.names[0]:
+            counts = "/".join(map(str, result.counts))
+            comparison = (_signed(result.gain), _interval(result), counts, result.verdict)
+        rows.append((name, _percent(result.score), *comparison))
+    return rows
+
+
+def cost_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return a row of text for each method, under `COST_HEADINGS`."""
+    costs = zip(evaluation.names, evaluation.seconds, evaluation.memory, strict=True)
+    return [
+        (name, f"{1000 * seconds:.1f} ms", f"{size / 2**20:.1f} MiB")
+        for name, seconds, size in costs
+    ]
+
+
+def class_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
+    """Return a row of text for each class, under `CLASS_HEADINGS`."""
+    baseline = evaluation.result(evaluation.names[0], result.metric, result.presence)
+    present = np.sum([record.present for record in evaluation.records], axis=0)
+    columns = zip(
+        present,
+        baseline.class_score,
+        result.class_score,
+        result.class_gain,
+        result.class_low,
+        result.class_high,
+        evaluation.reliability.claimed_area,
+        strict=True,
+    )
+    return [
+        (
+            str(label),
+            str(cases),
+            _percent(before),
+            _percent(after),
+            _signed(gain),
+            "" if np.isnan(low) else f"{_signed(low)} to {_signed(high)}",
+            "" if np.isnan(area) else f"{area:.2f}",
+        )
+        for label, (cases, before, after, gain, low, high, area) in enumerate(columns)
+    ]
+
+
+def conclusions(evaluation: Evaluation) -> list[str]:
+    """Say in words which method helps by which scores, and what to be careful about."""
+    sentences = [_sentence(evaluation, name) for name in evaluation.names[1:]]
+    if evaluation.groups < FEWEST_GROUPS:
+        sentences.append(
+            f"A verdict needs {FEWEST_GROUPS} groups or more, and here the number of groups is "
+            f"{evaluation.groups}: do not rely on the intervals."
+        )
+    return [*sentences, calibration_sentence(evaluation)]
+
+
+def _sentence(evaluation: Evaluation, method: str) -> str:
+    parts = []
+    for presence, classes in _PRESENCES.items():
+        results = [evaluation.result(method, metric, presence) for metric in TITLES]
+        for verdict, phrase in _PHRASES.items():
+            concerned = [result for result in results if result.verdict == verdict]
+            if concerned:
+                titles = " and ".join(TITLES[result.metric] for result in concerned)
+                gains = ", ".join(_signed(result.gain) for result in concerned)
+                parts.append(f"{phrase} {titles} over {classes} ({gains})")
+    return f"{method}: {'; '.join(parts)}."
+
+
+def calibration_sentence(evaluation: Evaluation) -> str:
+    """Say how far the probabilities are from the truth, and what that means."""
+    area = evaluation.reliability.claimed_area
+    sentence = f"Expected calibration error {100 * evaluation.reliability.error:.1f} %"
+    known = np.flatnonzero(area > 0)
+    if not len(known):
+        return f"{sentence}."
+    worst = known[np.abs(np.log(area[known])).argmax()]
+    return (
+        f"{sentence}; the probabilities of class {worst} add up to {area[worst]:.2f} times its "
+        "true area, the furthest from 1. RankSEG takes probabilities at their word."
+    )
+
+
+def _percent(score: float) -> str:
+    return "" if np.isnan(score) else f"{100 * score:.2f}"
+
+
+def _signed(gain: float) -> str:
+    return "" if np.isnan(gain) else f"{100 * gain:+.2f}"
+
+
+def _interval(result: Result) -> str:
+    if np.isnan(result.low):
+        return ""
+    return f"{_signed(result.low)} to {_signed(result.high)}"

@@ -1,0 +1,1 @@
+"""RankSEG inside other libraries; each module needs its library, this package none."""

@@ -1,0 +1,108 @@
+"""What the Transformers and SAM integrations share: fields, sizes, resizing, the predictor."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any, TypeAlias
+
+from ..predictor import RankSEG
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.nn.functional import interpolate
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'{error.name} is not installed: pip install "rankseg[torch]"', name=error.name
+    ) from error
+
+# torch is imported above for the modules beside, too: the error is written once.
+__all__ = ["Size", "Sizes", "Tensor", "torch"]
+__all__ += ["check_queries", "check_size", "check_sizes", "check_target_sizes"]
+__all__ += ["make_predictor", "read", "read_tensor", "resize"]
+
+Size: TypeAlias = tuple[int, int]
+Sizes: TypeAlias = Sequence[Sequence[int]] | Tensor
+
+
+def read(outputs: Any, name: str) -> Any:
+    """Return a field of a model's outputs, or None where they have none."""
+    if isinstance(outputs, tuple | list | Tensor):
+        raise TypeError(
+            "outputs must have named fields, as a Transformers model returns them with "
+            f"return_dict=True, found {type(outputs).__name__}"
+        )
+    if isinstance(outputs, Mapping) and not hasattr(outputs, name):
+        return outputs.get(name)
+    return getattr(outputs, name, None)
+
+
+def read_tensor(outputs: Any, name: str, *axes: str) -> Tensor:
+    """Return a field that has to be a floating tensor, in float32 or wider.
+
+    An axis is a name, or the number of elements that it has to have.
+    """
+    value = read(outputs, name)
+    if value is None:
+        raise ValueError(f"outputs must have {name}, found none in {type(outputs).__name__}")
+    if not isinstance(value, Tensor):
+        raise TypeError(f"outputs.{name} must be a torch.Tensor, found {type(value).__name__}")
+    if not value.is_floating_point():
+        raise TypeError(f"outputs.{name} must have a real floating dtype, found {value.dtype}")
+    fixed = {i: int(axis) for i, axis in enumerate(axes) if axis.isdigit()}
+    if value.ndim != len(axes) or any(value.shape[i] != fixed[i] for i in fixed):
+        raise ValueError(
+            f"outputs.{name} must have shape ({', '.join(axes)}), found {tuple(value.shape)}"
+        )
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def check_queries(**fields: Tensor) -> None:
+    """Check that fields have the same number of images and of queries."""
+    shapes = {name: tuple(field.shape[:2]) for name, field in fields.items()}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{shape} in {name}" for name, shape in shapes.items())
+        raise ValueError(f"outputs must have the same (batch, query) in all fields, found {found}")
+
+
+def check_size(name: str, size: Any) -> Size:
+    """Return a (height, width) pair of positive ints."""
+    values = size.tolist() if hasattr(size, "tolist") else size
+    if not isinstance(values, list | tuple) or len(values) != 2:
+        raise ValueError(f"{name} must be a (height, width) pair, found {size!r}")
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) for n in values):
+        raise TypeError(f"{name} must hold two ints, found {size!r}")
+    if min(values) <= 0:
+        raise ValueError(f"{name} must be positive, found {size!r}")
+    return int(values[0]), int(values[1])
+
+
+def check_sizes(name: str, sizes: Any, batch: int) -> list[Size]:
+    """Return one (height, width) pair for each image."""
+    values = sizes.tolist() if hasattr(sizes, "tolist") else sizes
+    if not isinstance(values, list | tuple):
+        raise TypeError(
+            f"{name} must be a list of (height, width) pairs or an integer tensor of shape "
+            f"(batch, 2), found {sizes!r}"
+        )
+    if len(values) != batch:
+        raise ValueError(f"{name} must have one pair for each of {batch} images, found {sizes!r}")
+    return [check_size(f"{name}[{i}]", size) for i, size in enumerate(values)]
+
+
+def check_target_sizes(sizes: Any, batch: int) -> Sequence[Size | None]:
+    """Return a size for each image, None for those that keep their own."""
+    return [None] * batch if sizes is None else check_sizes("target_sizes", sizes, batch)
+
+
+def resize(x: Tensor, size: Size | None, antialias: bool = False) -> Tensor:
+    """Resize (batch, channel, height, width) as image processors do."""
+    if size is None:
+        return x
+    return interpolate(x, size, mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def make_predictor(settings: Mapping[str, Any] | None, output_mode: str) -> RankSEG:
+    """Return RankSEG with the user's settings, and an output mode where they name none."""
+    if settings is not None and not isinstance(settings, Mapping):
+        raise TypeError(f"rankseg_kwargs must be a dict or None, found {settings!r}")
+    return RankSEG(**{"output_mode": output_mode, **(settings or {})}, class_axis=1)

@@ -1,0 +1,176 @@
+"""SAM 3: the instances of a concept, and its semantic mask."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..validation import number
+from .outputs import (
+    Sizes,
+    Tensor,
+    check_queries,
+    check_target_sizes,
+    read,
+    read_tensor,
+    resize,
+    torch,
+)
+from .sam_adapter import SamAdapter
+
+
+class Sam3(SamAdapter):
+    """Instances and the semantic mask of a concept in SAM 3.
+
+    Parameters
+    ----------
+    rankseg_kwargs : dict, optional
+        Arguments of `rankseg.RankSEG`; `output_mode` is always "multilabel".
+    threshold : float, default 0.3
+        Instances are kept whose score is above it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> from rankseg.integration.sam import Sam3
+    >>> outputs = SimpleNamespace(semantic_seg=torch.zeros(1, 1, 16, 16))  # or: model(**inputs)
+    >>> Sam3().postprocess_semantic(outputs, target_sizes=[(30, 40)])[0].shape
+    torch.Size([30, 40])
+    """
+
+    def __init__(
+        self, *, rankseg_kwargs: Mapping[str, Any] | None = None, threshold: float = 0.3
+    ) -> None:
+        super().__init__(rankseg_kwargs)
+        self._threshold = number("threshold", threshold, 0, 1)
+
+    def restore_instance_mask_probs(
+        self,
+        outputs: Any,
+        *,
+        target_sizes: Sizes | None = None,
+        original_sizes: Sizes | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Return the scores, boxes and mask probabilities of each picture's instances.
+
+        Parameters
+        ----------
+        outputs : Sam3ImageSegmentationOutput
+            Or any object or mapping with `pred_masks` (batch, query, height, width),
+            `pred_logits` (batch, query), `pred_boxes` (batch, query, 4) and, if the model has
+            it, `presence_logits` (batch, 1).
+        target_sizes : list of (height, width) or integer tensor, shape (batch, 2), optional
+            The size of each result. By default masks keep the model's size and boxes are
+            relative to the picture.
+        original_sizes : as target_sizes, optional
+            What the processor calls them; used where `target_sizes` is None.
+
+        Returns
+        -------
+        list of dict
+            `scores` (instance,), `boxes` (instance, 4) as left, top, right, bottom, and
+            `mask_probs` (instance, height, width) of each picture. Gradients flow through them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the outputs are of another family, or a shape or size is wrong.
+        """
+        return list(self._instances(outputs, target_sizes, original_sizes))
+
+    def postprocess_instance(
+        self,
+        outputs: Any,
+        *,
+        target_sizes: Sizes | None = None,
+        original_sizes: Sizes | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Return `scores`, `boxes` and bool `masks` of each picture's instances.
+
+        The arguments and errors are those of `restore_instance_mask_probs`. Gradients are never
+        recorded.
+        """
+        with torch.no_grad():
+            results = []
+            for found in self._instances(outputs, target_sizes, original_sizes):
+                probs = found.pop("mask_probs")
+                results.append(found | {"masks": self.segment(probs[:, None])[:, 0]})
+            return results
+
+    def restore_semantic_mask_probs(
+        self,
+        outputs: Any,
+        *,
+        target_sizes: Sizes | None = None,
+        original_sizes: Sizes | None = None,
+    ) -> list[Tensor]:
+        """Return the probabilities (1, height, width) of the concept in each picture.
+
+        Parameters
+        ----------
+        outputs : Sam3ImageSegmentationOutput
+            Or any object or mapping with `semantic_seg` of shape (batch, 1, height, width).
+        target_sizes, original_sizes
+            As in `restore_instance_mask_probs`.
+
+        Returns
+        -------
+        list of Tensor, shape (1, height, width)
+            Float32, or float64 for float64 outputs. Gradients flow through them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the outputs are of another family, or a shape or size is wrong.
+        """
+        return list(self._semantic(outputs, target_sizes, original_sizes))
+
+    def postprocess_semantic(
+        self,
+        outputs: Any,
+        *,
+        target_sizes: Sizes | None = None,
+        original_sizes: Sizes | None = None,
+    ) -> list[Tensor]:
+        """Return the bool mask (height, width) of the concept in each picture.
+
+        The arguments and errors are those of `restore_semantic_mask_probs`. Gradients are never
+        recorded.
+        """
+        with torch.no_grad():
+            restored = self._semantic(outputs, target_sizes, original_sizes)
+            return [self.segment(probs[None])[0, 0] for probs in restored]
+
+    def _instances(
+        self, outputs: Any, target_sizes: Sizes | None, original_sizes: Sizes | None
+    ) -> Iterator[dict[str, Tensor]]:
+        self.check_family(outputs)
+        masks = read_tensor(outputs, "pred_masks", "batch", "query", "height", "width")
+        boxes = read_tensor(outputs, "pred_boxes", "batch", "query", "4")
+        logits = read_tensor(outputs, "pred_logits", "batch", "query")
+        check_queries(pred_masks=masks, pred_boxes=boxes, pred_logits=logits)
+        scores = logits.sigmoid()
+        if read(outputs, "presence_logits") is not None:
+            scores = scores * read_tensor(outputs, "presence_logits", "batch", "1").sigmoid()
+        sizes = original_sizes if target_sizes is None else target_sizes
+        for i, size in enumerate(check_target_sizes(sizes, len(masks))):
+            kept = scores[i] > self._threshold
+            scale = (1, 1) if size is None else size[::-1]
+            yield {
+                "scores": scores[i][kept],
+                "boxes": boxes[i][kept] * boxes.new_tensor(scale * 2),
+                "mask_probs": resize(masks[i][kept][:, None].sigmoid(), size)[:, 0],
+            }
+
+    def _semantic(
+        self, outputs: Any, target_sizes: Sizes | None, original_sizes: Sizes | None
+    ) -> Iterator[Tensor]:
+        self.check_family(outputs)
+        logits = read_tensor(outputs, "semantic_seg", "batch", "1", "height", "width")
+        sizes = original_sizes if target_sizes is None else target_sizes
+        for i, size in enumerate(check_target_sizes(sizes, len(logits))):
+            yield resize(logits[i : i + 1].sigmoid(), size)[0]

@@ -1,0 +1,499 @@
+"""The choice between argmax, RankSEG and their settings by cross-validation."""
+
+import os
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rankseg import RankSEG, metrics
+from rankseg.activations import softmax
+from rankseg.calibration import Calibration
+from rankseg.config import Config
+from rankseg.evaluation.candidates import ACCURACY, Candidate, Scorer, all_candidates, target
+from rankseg.evaluation.cases import Case, Cases
+from rankseg.evaluation.crossvalidation import ALL, CrossValidation, Source
+from rankseg.evaluation.fit import Sample, fit
+from rankseg.evaluation.folds import split, standard_error
+from rankseg.evaluation.methods import PrunedBaseline
+from rankseg.evaluation.pruning import search, trials
+from rankseg.evaluation.tuning import PRUNING_PROBS, tune
+
+
+def draw(rng, probs):
+    """Draw labels from probabilities (class, *spatial)."""
+    return (probs.cumsum(axis=0) < rng.random(probs.shape[1:])).sum(axis=0).astype(np.uint8)
+
+
+def soft_cases(count=10, classes=3, shape=(12, 15), seed=0, power=1.0, groups=None):
+    """Cases whose labels are drawn from their probabilities to some power."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for i in range(count):
+        probs = softmax(rng.normal(scale=1.5, size=(classes, *shape)), axis=0)
+        labels = draw(rng, softmax(power * np.log(probs), axis=0))
+        group = f"case {i}" if groups is None else groups[i]
+        cases.append(Case(f"case {i}", probs, labels, group))
+    return cases
+
+
+def faint_cases(count=30):
+    """Objects that are never more likely than not in most pixels, with probabilities that hold."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for _ in range(count):
+        foreground = rng.beta(0.5, 1.5, (24, 24))
+        probs = np.stack([1 - foreground, foreground])
+        cases.append((probs, draw(rng, probs)))
+    return cases
+
+
+def ring_cases(count=8):
+    """Squares that argmax finds, in rings of 0.45 where nothing ever is."""
+    cases = []
+    for i in range(count):
+        foreground = np.full((16, 18), 0.01)
+        foreground[2 : 12 + i % 3, 2:12] = 0.45
+        foreground[3 : 11 + i % 3, 3:11] = 0.9
+        cases.append((np.stack([1 - foreground, foreground]), (foreground > 0.5).astype(np.uint8)))
+    return cases
+
+
+def ghost_cases(count=12):
+    """Halves that are certain, and a third class that is claimed with 0.55 and never there."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for i in range(count):
+        probs = np.full((3, 10, 12), 0.005)
+        probs[0, :, :6] = probs[1, :, 6:] = 0.99
+        where = rng.integers(1, 9)
+        probs[:, where, 2 : 4 + i % 2] = np.array([0.44, 0.01, 0.55])[:, None]
+        labels = np.zeros((10, 12), np.uint8)
+        labels[:, 6:] = 1
+        cases.append((probs / probs.sum(axis=0), labels))
+    return cases
+
+
+def random_config(rng, classes):
+    pruning = tuple(rng.choice(PRUNING_PROBS, classes).tolist())
+    return Config(str(rng.choice(["dice", "iou"])), pruning_prob=pruning)
+
+
+# The choice
+
+
+def test_argmax_stays_where_it_is_best():
+    tuning = tune(ring_cases())
+    assert tuning.chosen is tuning.baseline
+    assert tuning.baseline.score == 1
+    assert tuning.untuned.gain < -tuning.untuned.gain_error
+    assert tuning.config.metric == "accuracy"
+    assert tuning.config.calibration is None
+    assert tuning.verdict.startswith("Leave argmax alone: no candidate has a higher")
+    probs = ring_cases()[0][0][None]
+    assert np.array_equal(RankSEG.from_config(tuning.config)(probs), probs.argmax(axis=1))
+
+
+def test_argmax_stays_where_nothing_is_clearly_better():
+    # Every candidate is right on certain maps, and by chance on labels that are noise.
+    rng = np.random.default_rng(0)
+    cases = []
+    for _ in range(10):
+        labels = rng.integers(0, 2, (8, 8))
+        probs = np.stack([labels == 0, labels == 1]).astype(np.float64)
+        labels[0] = rng.integers(0, 2, 8)
+        cases.append((0.999 * probs + 0.0005, labels))
+    tuning = tune(cases)
+    assert tuning.chosen is tuning.baseline
+    assert "Leave argmax alone" in tuning.verdict
+
+
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_rankseg_is_chosen_where_it_helps(metric):
+    tuning = tune(faint_cases(), metric=metric)
+    assert tuning.chosen.candidate.method.startswith("RankSEG")
+    assert tuning.chosen.gain > 3 * tuning.chosen.gain_error > 0
+    assert tuning.config.calibration is None
+    assert tuning.verdict.startswith("Use RankSEG")
+
+
+def test_pruning_is_chosen_where_it_is_all_that_helps():
+    tuning = tune(ghost_cases(), calibrations=["none"])
+    assert tuning.chosen.candidate.name == "argmax, pruning 0.6"
+    assert tuning.chosen.complexity == 1
+    probs = ghost_cases()[0][0][None]
+    expected = PrunedBaseline("multiclass", 0.6)(probs)
+    assert np.array_equal(RankSEG.from_config(tuning.config)(probs), expected)
+    assert not np.array_equal(expected, probs.argmax(axis=1))
+
+
+def test_calibration_is_chosen_where_the_bias_is_what_hurts():
+    # The foreground has a third of the odds that are claimed.
+    true, claimed = Calibration("vector", 1.0, [np.log(3.0), 0.0]), []
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        foreground = rng.beta(2, 2, (24, 24))
+        probs = np.stack([1 - foreground, foreground])
+        claimed.append((probs, draw(rng, true(probs[None])[0])))
+    tuning = tune(claimed)
+    assert tuning.chosen.candidate.calibration == "vector"
+    # The prior, which counts as much as one image, keeps it short of the whole.
+    background, foreground = tuning.config.calibration.bias
+    assert 0.5 * np.log(3.0) < background - foreground < 1.2 * np.log(3.0)
+    assert tuning.chosen.gain > tuning.untuned.gain
+
+
+def test_the_simplest_candidate_near_the_best_is_chosen():
+    tuning = tune(soft_cases(12, power=1.3))
+    assert tuning.best.behind == 0
+    near = [
+        outcome
+        for outcome in tuning.outcomes
+        if outcome.behind <= outcome.behind_error
+        and (outcome is tuning.baseline or outcome.gain > outcome.gain_error)
+    ]
+    assert tuning.chosen in near
+    assert tuning.chosen.complexity == min(outcome.complexity for outcome in near)
+
+
+def test_the_order_of_simplicity():
+    first, *others = all_candidates(
+        ["dice", "iou"], ["RMA"], [0.5, 0.8], ["none", "vector"], "multiclass"
+    )
+    assert first.name == "argmax"
+    names = {one.name: one.complexity("dice", 3) for one in (first, *others)}
+    per_class = replace(others[1], per_class=True)
+    order = [
+        names["argmax"],
+        names["argmax, pruning 0.8"],
+        names["RankSEG Dice, pruning 0.5"],
+        names["RankSEG Dice, pruning 0.8"],
+        per_class.complexity("dice", 3),
+        names["argmax, vector scaling"],
+        names["RankSEG Dice, pruning 0.5, vector scaling"],
+    ]
+    assert all(a < b for a, b in pairwise(order))
+
+
+def test_temperature_is_not_tried_on_the_plain_argmax_which_it_cannot_change():
+    names = [one.candidate.name for one in tune(soft_cases(4), per_class=False).outcomes]
+    assert len(set(names)) == len(names)
+    assert "argmax, temperature scaling" not in names
+    assert "argmax, vector scaling" in names
+
+
+# Cross-validation
+
+
+@pytest.mark.parametrize("kind", ["temperature", "vector"])
+def test_scores_are_of_calibrations_that_have_not_seen_the_fold(kind):
+    groups = ["a", "a", "b", "b", "b"]
+    cases = soft_cases(5, power=0.4, groups=groups)
+    cases[2:] = [case._replace(labels=case.labels[::-1]) for case in cases[2:]]
+    tuning = tune(cases, calibrations=[kind], per_class=False)
+    wanted = f"RankSEG Dice, pruning 0.5, {kind} scaling"
+    found = next(one for one in tuning.outcomes if one.candidate.name == wanted)
+
+    scores = []
+    for case in cases:
+        others = [other for other in cases if other.group != case.group]
+        pixels = Sample(
+            np.concatenate([other.probs.reshape(3, -1).T for other in others]),
+            np.concatenate([other.labels.reshape(-1) for other in others]),
+        )
+        calibration = fit(kind, pixels, prior=1 / len(others))
+        prediction = RankSEG(calibration=calibration)(case.probs[None])
+        dice = metrics.dice(prediction, case.labels[None], num_classes=3)
+        present = metrics.class_presence(case.labels[None], num_classes=3)
+        scores.append([metrics.mean_score(dice, present=present), metrics.mean_score(dice)])
+    np.testing.assert_allclose([found.label, found.either], np.mean(scores, axis=0), rtol=1e-9)
+
+
+def test_what_is_fitted_without_a_fold_does_not_depend_on_it():
+    groups = ["a", "a", "a", "b", "b", "b", "c", "c", "c"]
+    before = soft_cases(9, power=1.5, groups=groups)
+    after = [
+        case._replace(labels=(case.labels + 1) % 3) if case.group == "b" else case
+        for case in before
+    ]
+    candidate = Candidate(Config(), "vector")
+
+    def fitted(cases):
+        source = Source(cases, "multiclass", 255, None)
+        samples = source.sample(0, len(cases))
+        validation = CrossValidation(source, samples, ["temperature", "vector"], folds=3)
+        validation.fit_pruning(candidate, PRUNING_PROBS, "dice", "both")
+        return validation
+
+    one, two = fitted(before), fitted(after)
+    assert one.left_out == (0, 1, 2, ALL)
+    for kind in ("temperature", "vector"):
+        assert one.fits[kind, 1] == two.fits[kind, 1]
+        assert one.fits[kind, 0] != two.fits[kind, 0]
+        assert one.fits[kind, ALL] != two.fits[kind, ALL]
+    assert one.pruning[1] == two.pruning[1]
+
+
+def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen(monkeypatch):
+    seen = []
+
+    def spy(results, *arguments):
+        seen.append(len(results))
+        return search(results, *arguments)
+
+    monkeypatch.setattr("rankseg.evaluation.crossvalidation.search", spy)
+    tuning = tune(soft_cases(10), folds=5, calibrations=["none"])
+    assert seen == [8] * 5 + [10]
+    assert tuning.outcomes[-1].candidate.per_class
+
+
+def test_the_settings_are_fitted_to_all_cases():
+    cases = soft_cases(6, power=0.4)
+    source = Source(cases, "multiclass", 255, None)
+    expected = fit(
+        "temperature",
+        Sample(*map(np.concatenate, zip(*source.sample(0, 6), strict=True))),
+        prior=1 / 6,
+    )
+    validation = CrossValidation(source, source.sample(0, 6), ["temperature"], 3)
+    assert validation.fits["temperature", ALL] == expected
+
+
+def test_the_same_cases_give_the_same_choice():
+    one, two = (tune(soft_cases(5, shape=(60, 70)), seed=3) for _ in range(2))
+    assert one == two
+
+
+def test_folds_keep_groups_whole_and_in_order():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        groups = [f"{i}" for i in rng.integers(0, rng.integers(2, 9), 30)]
+        groups += ["x", "y"]  # two at least
+        folds = int(rng.integers(2, 7))
+        parts = split(groups, folds)
+        assert set(parts) == set(range(parts.max() + 1))
+        assert 2 <= parts.max() + 1 <= folds
+        assert len(set(zip(groups, parts, strict=True))) == len(set(groups))
+        assert np.all(np.diff([parts[groups.index(name)] for name in dict.fromkeys(groups)]) >= 0)
+
+
+def test_folds_of_single_cases_are_even_and_contiguous():
+    parts = split([str(i) for i in range(23)], 5)
+    assert np.all(np.diff(parts) >= 0)
+    assert set(np.bincount(parts)) <= {4, 5}
+
+
+def test_the_standard_error_of_single_cases_is_the_usual_one():
+    values = np.random.default_rng(0).normal(size=17)
+    expected = values.std(ddof=1) / np.sqrt(17)
+    assert standard_error(values, [str(i) for i in range(17)]) == pytest.approx(expected)
+
+
+def test_the_standard_error_of_equal_groups_is_that_of_their_means():
+    values = np.random.default_rng(0).normal(size=(6, 4))
+    expected = values.mean(axis=1).std(ddof=1) / np.sqrt(6)
+    groups = np.repeat(list("abcdef"), 4)
+    assert standard_error(values.ravel(), groups) == pytest.approx(expected)
+    assert standard_error(values.ravel(), ["a"] * 24) == np.inf
+
+
+# Scores of candidates
+
+
+@pytest.mark.parametrize("calibration", [None, Calibration("vector", [0.5, 1.0, 2.0])])
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_a_scorer_scores_what_rankseg_returns(metric, calibration):
+    rng = np.random.default_rng(0)
+    case = soft_cases(1, shape=(6, 7))[0]
+    labels = case.labels.copy()
+    labels[0] = 255
+    scorer = Scorer(case._replace(labels=labels), metric, 255, calibration)
+    for _ in range(50):  # many share the same active classes
+        config = random_config(rng, 3)
+        found = RankSEG(**replace(config, calibration=calibration).arguments)(case.probs[None])
+        form = {"num_classes": 3, "ignore_index": 255}
+        scores = getattr(metrics, metric)(found, labels[None], **form)
+        present = metrics.class_presence(labels[None], **form)
+        expected = [metrics.mean_score(scores, present=present), metrics.mean_score(scores)]
+        np.testing.assert_array_equal(scorer(config), expected)
+    assert len(scorer.scores) < 50
+
+
+def test_a_class_at_the_pruning_probability_itself_is_pruned():
+    probs = np.array([[0.9, 0.3], [0.1, 0.7]], np.float32)[:, None]
+    scorer = Scorer(Case("", probs, np.array([[0, 1]]), ""), "dice", 255, None)
+    assert scorer.active(0.7).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_a_large_smooth_makes_rankseg_the_pruned_argmax(backend, mode):
+    rng = np.random.default_rng(0)
+    for pruning in (0.5, 0.9, 0.97, 0.99):
+        probs = softmax(rng.normal(scale=2, size=(1, 4, 20, 22)), axis=1).astype(np.float32)
+        segment = RankSEG("dice", ACCURACY, mode, pruning_prob=pruning)
+        found = backend.call(segment, probs)
+        assert np.array_equal(found, PrunedBaseline(mode, pruning)(probs))
+
+
+def test_trials_prune_one_class_at_a_time():
+    case = soft_cases(1, classes=4, shape=(5, 6))[0]
+    scorer = Scorer(case, "dice", 255, None)
+    found = trials(scorer, Config(pruning_prob=0.8), PRUNING_PROBS)
+    for c in range(4):
+        for j, p in enumerate(PRUNING_PROBS):
+            pruning = [0.8] * 4
+            pruning[c] = p
+            np.testing.assert_array_equal(found[c, j], scorer(Config(pruning_prob=pruning)))
+
+
+def test_a_class_is_pruned_otherwise_where_that_is_clearly_better():
+    rng = np.random.default_rng(0)
+    results = np.full((10, 3, 2, 2), 0.5)
+    results[:, 1, 1] += 0.1  # always better
+    results[:, 2, 1] += rng.normal(scale=0.1, size=(10, 1))  # better or worse
+    results[:, 2, 1] -= results[:, 2, 1].mean() - 0.501
+    groups = [str(i) for i in range(10)]
+    assert search(results, 0.5, (0.5, 0.9), groups, "both") == (0.5, 0.9, 0.5)
+
+
+def test_a_case_where_no_class_counts_moves_no_mean():
+    scores = np.array([[[0.4, 0.2]], [[np.nan, np.nan]], [[0.8, np.nan]]])
+    np.testing.assert_allclose(target(scores, "label").mean(axis=0), 0.6)
+    np.testing.assert_allclose(target(scores, "either").mean(axis=0), 0.2)
+    np.testing.assert_allclose(target(scores, "both").mean(axis=0), 0.4)
+
+
+# What else
+
+
+def test_multilabel_masks_are_compared_with_a_threshold():
+    rng, cases = np.random.default_rng(0), []
+    for _ in range(12):
+        probs = rng.beta(0.5, 1.5, (2, 16, 18))
+        cases.append((probs, rng.random(probs.shape) < probs))
+    tuning = tune(cases, output_mode="multilabel")
+    assert tuning.baseline.candidate.name == "threshold"
+    assert tuning.chosen.candidate.method.startswith("RankSEG")
+    assert tuning.config.output_mode == "multilabel"
+    assert RankSEG.from_config(tuning.config)(cases[0][0][None]).dtype == bool
+
+
+def test_exact_may_be_tried():
+    tuning = tune(soft_cases(4), solvers=["RMA", "exact"], calibrations=[], per_class=False)
+    assert "RankSEG IoU, exact, pruning 0.5" in [one.candidate.name for one in tuning.outcomes]
+
+
+@pytest.mark.parametrize("presence", ["label", "either"])
+def test_the_presence_says_which_score_decides(presence):
+    tuning = tune(ghost_cases(), presence=presence, calibrations=[])
+    for outcome in tuning.outcomes:
+        assert outcome.score == getattr(outcome, presence)
+    # By classes in the label alone the ghost costs the 2 or 3 pixels of 60 that it takes; by
+    # either it is a third class, with a score of 0.
+    lost = tuning.best.gain
+    assert 0 < lost < 3 / 60 if presence == "label" else 1 / 3 < lost < 1 / 3 + 3 / 60
+
+
+def test_the_record_is_in_the_config():
+    tuning = tune(faint_cases(6), folds=3)
+    record = tuning.config.tuned
+    assert record["choice"] == tuning.chosen.candidate.name
+    assert (record["images"], record["groups"], record["folds"]) == (6, 6, 3)
+    assert record["gain"] == pytest.approx(tuning.chosen.gain, abs=1e-6)
+
+
+def test_bad_cases_are_left_out_and_reported():
+    good = soft_cases(5)
+    bad = [
+        Case("wrong label", good[0].probs, np.full((12, 15), 7), ""),
+        Case("wrong shape", good[0].probs, good[0].labels[1:], ""),
+        Case("logits", 5 * good[0].probs, good[0].labels, ""),
+    ]
+    tuning = tune([good[0], bad[0], *good[1:3], bad[1], *good[3:], bad[2]])
+    assert tuning.images == 5
+    assert set(tuning.problems) == {case.name for case in bad}
+    assert replace(tuning, problems={}) == tune(good)
+
+
+def test_files_are_read_one_at_a_time_and_again(tmp_path):
+    for case in soft_cases(4):
+        np.savez(tmp_path / f"{case.name}.npz", probs=case.probs, label=case.labels)
+    assert tune(Cases(tmp_path, tmp_path)) == tune(soft_cases(4))
+
+
+def test_progress_is_told():
+    told = []
+    tune(soft_cases(3), progress=lambda step, done: told.append((step, done)))
+    steps = list(dict.fromkeys(step for step, _ in told))
+    assert told == [(step, done) for step in steps for done in (1, 2, 3)]
+    assert len(steps) == 4
+
+
+def test_cases_must_be_there_again():
+    with pytest.raises(TypeError, match="found generator"):
+        tune(case for case in soft_cases(4))
+
+    class Shrinking:
+        left = 4
+
+        def __iter__(self):
+            yield from soft_cases(self.left)
+            self.left -= 1
+
+    with pytest.raises(ValueError, match="the same each time"):
+        tune(Shrinking())
+
+
+@pytest.mark.parametrize(
+    ("cases", "arguments", "error", "message"),
+    [
+        ([], {}, ValueError, "no usable case"),
+        ([(np.zeros((2, 3)), np.full(3, 9))], {}, ValueError, "no usable case; 0: labels must be"),
+        (soft_cases(1), {}, ValueError, "two groups of cases or more, found 1"),
+        (soft_cases(3, groups="aaa"), {}, ValueError, "two groups of cases or more, found 1"),
+        (soft_cases(3), {"folds": 1}, ValueError, "folds must be 2 or more, found 1"),
+        (soft_cases(3), {"metric": "accuracy"}, ValueError, "metric must be one of 'dice', 'iou'"),
+        (soft_cases(3), {"presence": "all"}, ValueError, "presence must be one of"),
+        (soft_cases(3), {"calibrations": ["platt"]}, ValueError, "calibrations must be one of"),
+        (soft_cases(3), {"pruning_probs": [2]}, ValueError, "pruning_probs must be in"),
+        (soft_cases(3), {"solvers": []}, ValueError, "solvers must name one or more"),
+        (soft_cases(3), {"solvers": ["BA"]}, ValueError, "solver 'BA' is not supported"),
+        (soft_cases(3), {"output_mode": "both"}, ValueError, "output_mode must be one of"),
+    ],
+)
+def test_wrong_arguments_are_refused(cases, arguments, error, message):
+    with pytest.raises(error, match=message):
+        tune(cases, **arguments)
+
+
+def test_real_frames_tuned_on_one_sequence_and_scored_on_the_other():
+    folder = os.environ.get("RANKSEG_DATA")
+    if not folder:
+        pytest.skip("RANKSEG_DATA is not set: nothing was tuned on the real frames")
+    frames = Path(folder, "camvid_espnet")
+    cases = Cases(frames, frames)
+
+    def sequence(name):
+        return (cases.read(one) for one in cases.names if one.startswith(name))
+
+    tuning = tune(list(sequence("0001TP")))
+    methods = {
+        "argmax": RankSEG("accuracy", solver="argmax"),
+        "untuned": RankSEG(),
+        "tuned": RankSEG.from_config(tuning.config),
+    }
+    scores = {name: [] for name in methods}
+    for case in sequence("Seq05VD"):
+        form = {"num_classes": 11, "ignore_index": 255}
+        present = metrics.class_presence(case.labels[None], **form)
+        for name, predict in methods.items():
+            dice = metrics.dice(predict(case.probs[None]), case.labels[None], **form)
+            scores[name].append(
+                [metrics.mean_score(dice, present=present), metrics.mean_score(dice)]
+            )
+    argmax, untuned, tuned = (np.array(scores[name]) for name in methods)
+    error = (tuned - argmax).std(axis=0, ddof=1) / np.sqrt(len(tuned))
+    assert np.all((tuned - argmax).mean(axis=0) > -2 * error)
+    assert np.all((tuned - untuned).mean(axis=0) > 0)
