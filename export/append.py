@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from onnx import ModelProto, helper
 
 from .. import __version__
+from ..calibration import Calibration
 from ..validation import choice
 from .files import OF_OUTPUT, appended, load, save
 from .graph import FORMS
@@ -30,6 +31,7 @@ def append_rma(
     unassigned_policy: str = "max_score",
     void_index: int = 255,
     activation: str | None = "auto",
+    calibration: Calibration | None = None,
     class_axis: int | None = None,
     label_dtype: str = "int64",
     keep_outputs: bool = False,
@@ -56,6 +58,8 @@ def append_rma(
     activation : {"auto", None, "softmax", "sigmoid"}
         What turns the output into probabilities. "auto" takes it from the graph, and is an error
         where the graph does not decide, as for logits.
+    calibration : Calibration, optional
+        Correction of the probabilities, as `rankseg.evaluation.tune` fits it.
     class_axis : int, optional
         Axis of the classes in the output, needed where the graph does not tell. An output with
         fewer axes than the model's input then has no batch, unless its first size is the input's.
@@ -97,6 +101,7 @@ def append_rma(
         activation=None if activation == "auto" else activation,
         label_dtype=label_dtype,
         profile=profile,
+        calibration=calibration,
     )
     form = choice("form", form, FORMS)
     activation = "auto" if activation == "auto" else settings.activation

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from ..cli.errors import CommandError, describe, one_line_errors
 from ..cli.files import read_image
-from ..cli.options import Activation, Mode
+from ..cli.options import Activation, Mode, check_alone
+from ..config import Config
 from .options import (
     ActivationOption,
     AutoActivation,
     ClassAxisOption,
+    ConfigOption,
     Form,
     FormOption,
     HeadOption,
@@ -59,6 +61,7 @@ def _clear_failures() -> Iterator[None]:
 
 @app.command()
 def append(
+    context: typer.Context,
     model: ModelArgument,
     output: OutputOption,
     head: HeadOption = None,
@@ -68,6 +71,7 @@ def append(
     pruning_prob: PruningOption = "0.5",
     unassigned_policy: PolicyOption = Policy.MAX_SCORE,
     void_index: VoidOption = 255,
+    config: ConfigOption = None,
     activation: ActivationOption = AutoActivation.AUTO,
     class_axis: ClassAxisOption = None,
     label_dtype: LabelOption = LabelType.INT64,
@@ -94,12 +98,9 @@ def append(
         made = append_rma(
             model,
             head,
-            metric=metric.value,
-            smooth=smooth,
-            output_mode=mode.value,
-            pruning_prob=_numbers(pruning_prob, "--pruning-prob"),
-            unassigned_policy=unassigned_policy.value,
-            void_index=void_index,
+            **_settings(
+                context, config, metric, smooth, mode, pruning_prob, unassigned_policy, void_index
+            ),
             activation=None if activation == AutoActivation.NONE else activation.value,
             class_axis=class_axis,
             label_dtype=label_dtype.value,
@@ -181,6 +182,7 @@ def verify(
 
 @app.command()
 def node(
+    context: typer.Context,
     output: OutputOption,
     metric: MetricOption = Metric.DICE,
     smooth: SmoothOption = 0.0,
@@ -188,6 +190,7 @@ def node(
     pruning_prob: PruningOption = "0.5",
     unassigned_policy: PolicyOption = Policy.MAX_SCORE,
     void_index: VoidOption = 255,
+    config: ConfigOption = None,
     activation: Annotated[
         Activation, typer.Option(help="What turns the input into probabilities.")
     ] = Activation.NONE,
@@ -212,12 +215,9 @@ def node(
 
         _check_target(output, overwrite)
         made = rma_model(
-            metric=metric.value,
-            smooth=smooth,
-            output_mode=mode.value,
-            pruning_prob=_numbers(pruning_prob, "--pruning-prob"),
-            unassigned_policy=unassigned_policy.value,
-            void_index=void_index,
+            **_settings(
+                context, config, metric, smooth, mode, pruning_prob, unassigned_policy, void_index
+            ),
             activation=None if activation == Activation.NONE else activation.value,
             spatial_ndim=spatial_ndim,
             num_classes=num_classes,
@@ -246,6 +246,41 @@ def _check_target(output: Path, overwrite: bool, model: Path | None = None) -> N
         raise CommandError(f"{output.parent}: folder is not writable")
     if output.exists() and not overwrite:
         raise CommandError(f"{output}: exists already; --overwrite replaces it")
+
+
+def _settings(
+    context: typer.Context,
+    config: Path | None,
+    metric: Metric,
+    smooth: float,
+    mode: Mode,
+    pruning_prob: str,
+    unassigned_policy: Policy,
+    void_index: int,
+) -> dict[str, Any]:
+    """Return what to compute, from the options or from a file in their stead."""
+    settings = {
+        "metric": metric.value,
+        "smooth": smooth,
+        "output_mode": mode.value,
+        "pruning_prob": _numbers(pruning_prob, "--pruning-prob"),
+        "unassigned_policy": unassigned_policy.value,
+        "void_index": void_index,
+    }
+    if config is None:
+        return settings
+    check_alone(
+        context, "metric", "smooth", "mode", "pruning_prob", "unassigned_policy", "void_index"
+    )
+    found = Config.load(config).arguments
+    if found["metric"] == "accuracy":
+        raise CommandError(f"{config}: metric accuracy, which ArgMax maximises without RankSEG")
+    if found.pop("solver") != "RMA":
+        raise CommandError(f"{config}: a model can have solver RMA alone")
+    found.pop("safe_screening", None)
+    if found.pop("refine", 0):
+        raise CommandError(f"{config}: a model cannot have refine")
+    return found
 
 
 def _numbers(text: str, option: str) -> Any:

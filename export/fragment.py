@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
 
@@ -28,6 +28,7 @@ class Fragment:
         self.scope = ""
         self.uses: Counter[str] = Counter()
         self.known: dict[str, Value] = {}
+        self.value_info: list[ValueInfoProto] = []
 
     def add(
         self, kind: str, inputs: Sequence["Value"], dtype: int, name: str = "", **attributes: Any
@@ -89,6 +90,13 @@ class Value:
             return lengths
         inputs = [lengths, self.fragment.indices(axes, "axes")]
         return self.fragment.add("Gather", inputs, TensorProto.INT64, "lengths", axis=0)
+
+    def sized(self, rank: int) -> "Value":
+        """Give the sizes names, so that a value computed from this one can take its memory."""
+        sizes = [f"{self.fragment.prefix}size{i}" for i in range(rank)]
+        info = helper.make_tensor_value_info(self.name, self.dtype, sizes)
+        self.fragment.value_info.append(info)
+        return self
 
     def relu(self) -> "Value":
         """Replace what is negative by 0."""

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 
 import onnx
-from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from .. import __version__
+from ..calibration import Calibration
 from ..validation import check_class_axis, choice
 from .dense import DenseSolver
 from .files import METADATA, OLDEST_OPSET
@@ -36,10 +37,15 @@ ELEMENT_TYPES = (
 
 @dataclass(frozen=True)
 class Tail:
-    """Nodes from a source value to labels or masks, and the initializers they need."""
+    """Nodes from a source value to labels or masks, and what they need.
+
+    `value_info` names sizes that shape inference cannot know to be equal: with it onnxruntime
+    overwrites large values where they are not needed any more.
+    """
 
     nodes: list[NodeProto]
     initializers: list[TensorProto]
+    value_info: list[ValueInfoProto]
     output: str
     output_type: int
 
@@ -92,7 +98,8 @@ def tail(
     solver = SOLVERS[settings.profile](settings, prefix, opset, spatial_ndim, num_classes)
     fragment = solver.fragment
     result = solver.run(Value(fragment, source, element_type), class_axis)
-    return Tail(fragment.nodes, list(fragment.constants.values()), result.name, result.dtype)
+    initializers = list(fragment.constants.values())
+    return Tail(fragment.nodes, initializers, fragment.value_info, result.name, result.dtype)
 
 
 def _check_source(
@@ -163,6 +170,8 @@ def summary(settings: TailSettings) -> str:
     metric = {"dice": "Dice", "iou": "IoU"}[settings.metric]
     result = "One label a pixel" if settings.multiclass else "One mask a class"
     source = f"the {settings.activation} of logits" if settings.activation else "probabilities"
+    if settings.calibration is not None:
+        source += f", calibrated ({settings.calibration.kind} scaling)"
     return (
         f"{result} with the best expected {metric} (smooth={settings.smooth:g}) under {source}: "
         "for each sample and class the threshold of the best mask (RankSEG, RMA)"
@@ -179,6 +188,7 @@ def rma_model(
     unassigned_policy: str = "max_score",
     void_index: int = 255,
     activation: str | None = None,
+    calibration: Calibration | None = None,
     spatial_ndim: int = 2,
     num_classes: int | None = None,
     layout: str | None = None,
@@ -199,6 +209,8 @@ def rma_model(
     activation : {None, "softmax", "sigmoid"}
         None for a model of probabilities (input `probs`), else what turns logits (input
         `logits`) into probabilities.
+    calibration : Calibration, optional
+        Correction of the probabilities, as `rankseg.evaluation.tune` fits it.
     spatial_ndim : int, default 2
         Number of spatial axes.
     num_classes, batch : int, optional
@@ -248,12 +260,15 @@ def rma_model(
         activation,
         label_dtype,
         profile,
+        calibration,
     )
     form, dtype = choice("form", form, FORMS), choice("dtype", dtype, DTYPES)
     axes, class_axis = _axes_of(layout, spatial_ndim)
     opset = DEFAULT_OPSET if opset is None else opset
     if num_classes is None and isinstance(settings.pruning_prob, tuple):
         num_classes = len(settings.pruning_prob)
+    if num_classes is None and calibration is not None:
+        num_classes = calibration.classes
     sizes = _sizes(axes, num_classes, batch, spatial_shape)
     source = "probs" if activation is None else "logits"
     made = tail(
@@ -279,6 +294,8 @@ def rma_model(
         imports.append(helper.make_opsetid(DOMAIN, 1))
     text = summary(settings)
     graph = helper.make_graph(nodes, "rankseg", inputs, outputs, initializers, doc_string=text)
+    if form == "flat":
+        graph.value_info.extend(made.value_info)
     model = helper.make_model(graph, opset_imports=imports, functions=functions)
     oldest = helper.find_min_ir_version_for(imports, ignore_unknown=True)
     model.ir_version = max(oldest, 8) if functions else oldest

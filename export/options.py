@@ -66,6 +66,9 @@ PruningOption = Annotated[
 ]
 PolicyOption = Annotated[Policy, typer.Option(help="What becomes of a pixel no class selected.")]
 VoidOption = Annotated[int, typer.Option(help="Label of such a pixel with the policy void.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="Settings, with calibration, from a file of rankseg tune.")
+]
 LabelOption = Annotated[LabelType, typer.Option(help="Type of the labels.")]
 ProfileOption = Annotated[
     Profile, typer.Option(help="Static avoids operators that accelerators lack.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from ..calibration import Calibration
 from ..validation import VOID_INDEX, Settings, check_classes, check_settings, choice
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -31,6 +32,8 @@ class TailSettings:
         Type of the labels. Masks are bool.
     profile : {"onnxruntime", "static"}
         "static" computes in float32 alone, and every shape follows from the input's.
+    calibration : Calibration, optional
+        Correction of the probabilities.
 
     Raises
     ------
@@ -47,6 +50,7 @@ class TailSettings:
     activation: str | None = None
     label_dtype: str = "int64"
     profile: str = "onnxruntime"
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         choice("metric", self.metric, ("dice", "iou"))
@@ -57,6 +61,9 @@ class TailSettings:
             self._choose("activation", ACTIVATIONS)
         self._choose("label_dtype", LABEL_DTYPES)
         self._choose("profile", PROFILES)
+        if not isinstance(self.calibration, Calibration | None):
+            found = type(self.calibration).__name__
+            raise TypeError(f"calibration must be a Calibration, found {found}")
         if self.void_index != VOID_INDEX and not self.void:
             raise ValueError(f"void_index={self.void_index} requires unassigned_policy='void'")
         if self.void and not self.smallest_label <= self.void_index <= self.largest_label:
@@ -106,5 +113,8 @@ class TailSettings:
             `void_index`.
         """
         check_classes(self._check(), classes, False, self.largest_label)
+        made_for = classes if self.calibration is None else self.calibration.classes
+        if made_for not in (None, classes):
+            raise ValueError(f"the calibration is for {made_for} classes, found {classes}")
         if self.multiclass and classes - 1 > self.largest_label:
             raise ValueError(f"{classes} classes do not fit label_dtype={self.label_dtype!r}")

@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from ..objectives import OBJECTIVES, Dice
 from .fragment import Fragment, Operand, Value, maximum, minimum
+from .probabilities import probabilities
 from .settings import TailSettings
 
 START = 0.4
@@ -77,7 +78,7 @@ class Solver:
     def run(self, source: Value, class_axis: int) -> Value:
         """Return labels, or masks with the classes where the source has them."""
         position = class_axis % (2 + self.ndim)
-        p = self.probabilities(source, position)
+        p = probabilities(source, self.settings, position, self.ndim)
         if self.ndim == 1:
             p = p.reshape([0, 0, 0, 1])
         p, rows = self.measure(p)
@@ -100,23 +101,6 @@ class Solver:
     def threshold(self, p: Value, rows: Rows) -> Value:
         """Return the threshold of each row, in the type of the map."""
         raise NotImplementedError
-
-    def probabilities(self, source: Value, position: int) -> Value:
-        """Bring the source to float32 or float64, classes to axis 1, logits to probabilities."""
-        if source.dtype != TensorProto.DOUBLE:
-            source = source.cast(TensorProto.FLOAT, "wide")
-        if position != 1:
-            rest = [i for i in range(1, 2 + self.ndim) if i != position]
-            order = [0, position, *rest]
-            source = self.fragment.add("Transpose", [source], source.dtype, "channels", perm=order)
-        if self.settings.activation == "sigmoid":
-            return self.fragment.add("Sigmoid", [source], source.dtype, "probs")
-        if self.settings.activation == "softmax":
-            self.fragment.scope = "softmax/"
-            centred = source - source.reduce("ReduceMax", [1])
-            powers = self.fragment.add("Exp", [centred], source.dtype)
-            return powers / powers.reduce("ReduceSum", [1])
-        return source
 
     def measure(self, p: Value) -> tuple[Value, Rows]:
         """Return the rows that matter, their sums, and whether they escape pruning."""

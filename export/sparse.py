@@ -67,8 +67,10 @@ class SparseSolver(Solver):
             start = start * LOW_START
         self.fragment.scope = "first/"
         self.start = self.where_active(start, rows)
-        excess = (p - self.start).relu().sum(self.axes, self.state)
-        before = p > self.start
+        above = (p - self.start).sized(2 + len(self.axes)).relu()
+        excess = above.sum(self.axes, self.state)
+        # Adding 0 makes the mask wait until the memory of the excess is free.
+        before = p > self.start + (excess - excess).cast(p.dtype)
         mask = before.cast(self.tally, "mask")
         size, low = self.count(mask), self.start.cast(self.state)
         self.first = Masks(low, size, excess + low * size)

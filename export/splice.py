@@ -83,6 +83,7 @@ class Splice:
         if form == "flat":
             self.new.nodes += made.nodes
             self.new.initializers += made.initializers
+            self.model.graph.value_info.extend(made.value_info)
         else:
             node, function = as_function(made, value, self.index.opset)
             node.name = self.new.prefix + node.name

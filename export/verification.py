@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from ..activations import sigmoid, softmax
+from ..calibration import Calibration
 from ..expected import expected_dice, expected_iou
 from ..functional import rankseg
 from .feeds import Feeds, picture_feed, random_feeds
@@ -167,8 +168,12 @@ def _probabilities(values: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
     values = values.astype(np.float32) if values.dtype != np.float64 else values
     values = np.moveaxis(values, record["class_axis"], 1)
     if record["activation"] is None:
-        return np.clip(values, 0, 1)
-    return softmax(values, 1) if record["activation"] == "softmax" else sigmoid(values)
+        probs = np.clip(values, 0, 1)
+    else:
+        probs = softmax(values, 1) if record["activation"] == "softmax" else sigmoid(values)
+    if record["calibration"] is None:
+        return probs
+    return Calibration(**record["calibration"])(probs, output_mode=record["output_mode"])
 
 
 def _expected(probs: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:

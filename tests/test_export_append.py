@@ -10,7 +10,10 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper
 
+from rankseg import RankSEG
 from rankseg.activations import sigmoid, softmax
+from rankseg.calibration import Calibration
+from rankseg.export import verify
 from rankseg.export.append import append_rma, appended, save
 from rankseg.export.files import external_files
 from rankseg.export.recognize import GraphIndex, recognize
@@ -932,3 +935,35 @@ def resized(image, size):
 
     values = np.asarray(Image.fromarray(image).resize((size, size)), np.float32)
     return np.moveaxis(values / 127.5 - 1, 2, 0)[None]
+
+
+CALIBRATIONS = [
+    Calibration("temperature", scale=0.6),
+    Calibration("vector", [1.2, 0.7, 1.0, 0.5, 0.9], [0.3, -1.0, 0.0, 1.5, -0.2], floor=2e-3),
+]
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("profile", ["onnxruntime", "static"])
+def test_a_calibration_becomes_part_of_the_tail(calibration, mode, profile):
+    activation = "softmax" if mode == "multiclass" else "sigmoid"
+    model = make_model([node("Identity", "logits", "y")])
+    made = append_rma(
+        model, activation=activation, output_mode=mode, calibration=calibration, profile=profile
+    )
+    logits = run(model, {"x": picture()}, "y")[0]
+    probs = softmax(logits, 1) if mode == "multiclass" else sigmoid(logits)
+    segment = RankSEG(output_mode=mode, calibration=calibration)
+    (found,) = run(made, {"x": picture()})
+    np.testing.assert_array_equal(found, segment(probs))
+    assert np.any(found != rankseg(probs, output_mode=mode))
+    assert verify(made, repeats=1).agreement > 0.9999
+
+
+def test_a_calibration_for_another_number_of_classes():
+    model = make_model([node("Softmax", "logits", "y", axis=1)])
+    with pytest.raises(ValueError, match="the calibration is for 3 classes, found 5"):
+        append_rma(model, calibration=Calibration("vector", bias=[0, 1, 0]))
+    with pytest.raises(TypeError, match="calibration must be a Calibration, found dict"):
+        append_rma(model, calibration={"kind": "temperature"})

@@ -14,6 +14,8 @@ from PIL import Image
 from test_export_verify import segmenter
 from typer.testing import CliRunner
 
+from rankseg.calibration import Calibration
+from rankseg.config import Config
 from rankseg.export.append import appended
 from rankseg.export.cli import app
 
@@ -315,3 +317,33 @@ def test_pictures_that_do_not_fit(softmax, tmp_path):
     picture = tmp_path / "a.png"
     Image.new("RGB", (9, 9)).save(picture)
     assert "--mean takes a number" in refuse("verify", out, "--image", picture, "--mean", "x")
+
+
+def test_settings_from_a_file(softmax, tmp_path):
+    config, out, alone = (tmp_path / name for name in ("rankseg.toml", "out.onnx", "node.onnx"))
+    calibration = Calibration("vector", bias=[0, 0, 1, 0, 0, -1])
+    Config(metric="iou", pruning_prob=0.7, calibration=calibration).save(config)
+    lines = succeed("append", softmax, "-o", out, "--config", config)
+    assert "calibrated (vector scaling)" in lines
+    record = appended(onnx.load(out))["labels"]
+    assert (record["metric"], record["pruning_prob"]) == ("iou", 0.7)
+    assert record["calibration"]["bias"] == [0, 0, 1, 0, 0, -1]
+    assert "100.0000 %" in succeed("verify", out)
+    succeed("node", "-o", alone, "--config", config)
+    assert onnx.load(alone).graph.input[0].type.tensor_type.shape.dim[1].dim_value == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        ({}, ["--metric", "iou"], "--config has a value for --metric already"),
+        ({"solver": "exact"}, [], "a model can have solver RMA alone"),
+        ({"solver_params": {"refine": 2}}, [], "a model cannot have refine"),
+        ({"metric": "accuracy", "solver": "argmax"}, [], "ArgMax maximises without RankSEG"),
+    ],
+)
+def test_settings_from_a_file_that_a_model_cannot_have(softmax, tmp_path, settings, options, words):
+    config, out = tmp_path / "rankseg.toml", tmp_path / "out.onnx"
+    Config(**settings).save(config)
+    assert words in refuse("append", softmax, "-o", out, "--config", config, *options)
+    assert not out.exists()

@@ -16,7 +16,7 @@ from .errors import CommandError, one_line_errors
 from .evaluate import evaluate
 from .files import replacing
 from .nnunet import nnunet
-from .options import Activation, Format, Metric, Mode
+from .options import Activation, Format, Metric, Mode, check_alone
 from .predict import Options, plan, predict_file
 from .tune import tune
 
@@ -118,7 +118,7 @@ def predict(
             "pruning_prob": pruning_prob,
         }
         if config is not None:
-            _check_alone(context, "metric", "smooth", "solver", "mode", "pruning_prob")
+            check_alone(context, "metric", "smooth", "solver", "mode", "pruning_prob")
             with library_errors():
                 settings = Config.load(config).arguments
         options = Options(settings, activation.value, key, batched, class_axis)
@@ -139,14 +139,6 @@ def predict(
                     *pairs[0], options, picture=compare, image=image, track=track
                 )
         typer.echo(message)
-
-
-def _check_alone(context: typer.Context, *names: str) -> None:
-    """Refuse options whose values a file of settings has."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise CommandError(f"--config has a value for --{name.replace('_', '-')} already")
 
 
 def _default_solver(metric: Metric, mode: Mode) -> str:

@@ -1,6 +1,10 @@
-"""Values that options of the command line take."""
+"""Values that options of the command line take, and which do not go together."""
 
 from enum import StrEnum
+
+import typer
+
+from .errors import CommandError
 
 
 class Metric(StrEnum):
@@ -38,3 +42,11 @@ class Format(StrEnum):
 
     NPY = "npy"
     PNG = "png"
+
+
+def check_alone(context: typer.Context, *names: str) -> None:
+    """Refuse options whose values a file of settings has."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise CommandError(f"--config has a value for --{name.replace('_', '-')} already")
