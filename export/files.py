@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
+from ..files import check_target, replacing
 from .index import default_opset
 from .names import subgraphs
 
@@ -88,13 +88,10 @@ def save(
     path, locations = Path(path).resolve(), external_files(model)
     if path in [(path.parent / location).resolve() for location in locations]:
         raise FileExistsError(f"{path}: holds weights of the model, which are never overwritten")
-    if path.exists():
-        if not overwrite:
-            raise FileExistsError(f"{path}: exists already")
-        if _file_digest(path) in {entry["source_sha256"] for entry in appended(model).values()}:
-            raise FileExistsError(f"{path}: is the input model, which is never overwritten")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent}: no such folder")
+    check_target(path, overwrite)
+    sources = {entry["source_sha256"] for entry in appended(model).values()}
+    if path.exists() and _file_digest(path) in sources:
+        raise FileExistsError(f"{path}: is the input model, which is never overwritten")
     if weights is not None:
         _copy(Path(weights).resolve(), path.parent, locations)
     for location in locations:
@@ -103,7 +100,7 @@ def save(
                 f"the weights are in {location!r}, which is not in {path.parent}: save the model "
                 "beside its weights, or name their folder to have them copied"
             )
-    with _replacing(path) as temporary:
+    with replacing(path, overwrite) as temporary:
         temporary.write_bytes(model.SerializeToString())
 
 
@@ -119,18 +116,8 @@ def _copy(source: Path, target: Path, locations: list[str]) -> None:
         new = target / location
         if not new.exists():
             new.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(new) as temporary:
+            with replacing(new, overwrite=False) as temporary:
                 shutil.copyfile(source / location, temporary)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def external_files(model: ModelProto) -> list[str]:

@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
 
 LETTERS = {
+    TensorProto.UINT8: "u",
     TensorProto.FLOAT: "f",
     TensorProto.DOUBLE: "d",
     TensorProto.INT32: "i",
@@ -107,6 +108,14 @@ class Value:
         if self.dtype == TensorProto.UINT8:
             return self.fragment.add("MatMulInteger", [self, other], TensorProto.INT32, name)
         return self.fragment.add("MatMul", [self, other], self.dtype, name)
+
+    def ones(self, axis: int) -> "Value":
+        """Return a row of as many ones as an axis is long: a product with it sums, and fast."""
+        f = self.fragment
+        lengths = [f.indices([1], "axes"), self.shape([axis])]
+        shape = f.add("Concat", lengths, TensorProto.INT64, axis=0)
+        one = f.constant(1, self.dtype, f"one_{LETTERS[self.dtype]}")
+        return f.add("Expand", [one, shape], self.dtype, "ones")
 
     def positions(self, axis: int) -> "Value":
         """Count from 0 along an axis."""

@@ -23,7 +23,7 @@ START = 0.4
 THIN_STRIDE = 16
 """Longest stride of thinning."""
 
-THIN_STEPS = 3
+THIN_STEPS = 2
 """Steps on the thinned map."""
 
 GRID = 5

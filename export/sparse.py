@@ -114,12 +114,8 @@ class SparseSolver(Solver):
         """Count the pixels of each row's mask."""
         if mask.dtype == TensorProto.FLOAT:
             return mask.sum(self.axes, self.state)
-        f = self.fragment
-        lengths = [f.indices([1], "axes"), mask.shape([self.axes[-2]])]
-        shape = f.add("Concat", lengths, TensorProto.INT64, axis=0)
-        one = f.constant(1, mask.dtype, "one_pixel")
-        ones = f.add("Expand", [one, shape], mask.dtype, "ones")
-        return ones.matmul(mask, "counts").cast(self.state).sum(self.axes, self.state)
+        columns = mask.ones(self.axes[-2]).matmul(mask, "counts")
+        return columns.cast(self.state).sum(self.axes, self.state)
 
     def weighted(self, weights: list[Value], mask: Value) -> Value:
         """Sum, at each pixel, weights of the classes that have it: (batch, weight, pixel)."""
@@ -133,7 +129,8 @@ class SparseSolver(Solver):
         """Gather the open pixels, and the first lest there be none: (batch, class, n, 1, ...)."""
         f = self.fragment
         f.scope = "open/"
-        anywhere = self.open.cast(TensorProto.FLOAT).reduce("ReduceMax", [0]).reshape([-1])
+        anywhere = self.open.cast(TensorProto.FLOAT).reshape([0, -1])
+        anywhere = anywhere.ones(0).matmul(anywhere, "samples").reshape([-1])
         first, yes = f.indices([0], "axes"), f.constant([1.0], TensorProto.FLOAT, "yes")
         anywhere = f.add("ScatterElements", [anywhere, first, yes], TensorProto.FLOAT)
         self.where = f.add("NonZero", [anywhere], TensorProto.INT64, "pixels").reshape([-1])
