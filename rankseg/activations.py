@@ -1,10 +1,38 @@
-"""Logits to probabilities, in NumPy."""
+"""Logits to probabilities."""
+
+import sys
 
 import numpy as np
+from array_api_compat import array_namespace
+
+from .arrays import Array
+from .validation import choice
+
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+def check_activation(activation: object) -> str | None:
+    """Return the name of an activation in the usual spelling, or None, which stands for none."""
+    return None if activation is None else choice("activation", activation, ACTIVATIONS)
+
+
+def activate(scores: Array, activation: str | None, class_axis: int) -> Array:
+    """Return probabilities of NumPy or PyTorch scores, in float32 or wider, without gradients."""
+    if activation is None:
+        return scores
+    if not array_namespace(scores).isdtype(scores.dtype, "real floating"):
+        raise TypeError(f"logits must have a real floating dtype, found {scores.dtype}")
+    if isinstance(scores, np.ndarray):
+        return softmax(scores, class_axis) if activation == "softmax" else sigmoid(scores)
+    torch = sys.modules["torch"]
+    scores, wide = scores.detach(), torch.promote_types(scores.dtype, torch.float32)
+    if activation == "softmax":
+        return torch.softmax(scores, class_axis, wide)
+    return torch.sigmoid(scores.to(wide))
 
 
 def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return probabilities that sum to one along `axis`, in float32 or wider.
+    """Return NumPy probabilities that sum to one along `axis`, in float32 or wider.
 
     Examples
     --------
@@ -20,7 +48,7 @@ def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return independent probabilities, in float32 or wider, that stay exact in both tails.
+    """Return independent NumPy probabilities, in float32 or wider, that stay exact in both tails.
 
     Examples
     --------

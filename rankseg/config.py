@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
+from .files import replacing
 from .validation import LABEL_PARAMS, check_settings
 
+SUFFIXES = (".toml", ".json")
 SETTINGS = ("metric", "smooth", "output_mode", "solver", "pruning_prob")
 SOLVER_PARAMS = ("eps", *LABEL_PARAMS, "safe_screening")
 _HEADER = """\
@@ -149,8 +151,6 @@ class Config:
         """
         path = Path(path)
         suffix = _suffix(path)
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path}: exists already")
         settings = {name: getattr(self, name) for name in SETTINGS} | dict(self.solver_params)
         tables: dict[str, Mapping[str, Any]] = {"rankseg": settings}
         if self.calibration is not None:
@@ -158,18 +158,14 @@ class Config:
         if self.tuned is not None:
             tables["tuned"] = self.tuned
         text = json.dumps(tables, indent=2) + "\n" if suffix == ".json" else _toml(tables)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path, overwrite) as temporary:
             temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix not in (".toml", ".json"):
-        raise ValueError(f"{path}: expected a file named .toml or .json")
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: expected a file named {' or '.join(SUFFIXES)}")
     return suffix
 
 

@@ -1,6 +1,5 @@
 """Small models of Hugging Face Transformers with random weights, and their image processors."""
 
-import cpu_torchvision  # noqa: F401
 import pytest
 
 torch = pytest.importorskip("torch")

@@ -177,8 +177,8 @@ def test_a_predictor_applies_it_first_on_every_backend(backend, mode):
     segment = RankSEG("iou", output_mode=mode, calibration=VECTOR)
     plain = RankSEG("iou", output_mode=mode)
     found = backend.call(segment, p)
-    assert np.array_equal(found, backend.call(plain, VECTOR(p, output_mode=mode)))
-    assert not np.array_equal(found, backend.call(plain, p))
+    assert np.array_equal(found, plain(VECTOR(p, output_mode=mode)))
+    assert not np.array_equal(found, plain(p))
 
 
 def test_a_predictor_passes_its_class_axis_and_valid_on():

@@ -1,56 +1,27 @@
 """``rankseg evaluate``: files in, tables and reports out, nothing half-written."""
 
 import json
-import os
-import re
+from functools import partial
 
+import commandline
 import numpy as np
 import pytest
-
-pytest.importorskip("typer", reason="the command line is an extra")
-pytest.importorskip("matplotlib", reason="the command line is an extra")
-
-from typer.testing import CliRunner
+from commandline import only, write_cases
 
 from rankseg import RankSEG
 from rankseg.calibration import Calibration
-from rankseg.cli.app import app
 from rankseg.config import Config
 from rankseg.evaluation import Cases, Method, default_methods, evaluate, run
 
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
-
-
-def succeed(*arguments):
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return re.sub(r"\s+", " ", result.stdout)
-
-
-def refuse(*arguments):
-    """Run what must fail at once, and return its one line."""
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("rankseg: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
+invoke, succeed, refuse = (
+    partial(function, "evaluate")
+    for function in (commandline.run, commandline.succeed, commandline.refuse)
+)
 
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder with five cases of two patients."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(5):
-        probs = np.moveaxis(rng.dirichlet((0.4, 0.4, 0.4), (10, 12)), -1, 0)
-        labels = (probs.cumsum(axis=0) < rng.random((10, 12))).sum(axis=0).astype(np.uint8)
-        stored = np.rint(255 * probs).astype(np.uint8)
-        np.savez(folder / f"p{i % 2}_{i}.npz", probs=stored, label=labels)
-    return folder
+    return write_cases(tmp_path / "data", 5)
 
 
 def numbers(path):
@@ -58,10 +29,6 @@ def numbers(path):
     content = json.loads(path.read_text())
     del content["cost"]
     return content
-
-
-def only(folder, *names):
-    return sorted(os.listdir(folder)) == sorted(names)
 
 
 def test_tables_and_conclusions_without_any_file(data, tmp_path):
@@ -117,14 +84,16 @@ def test_masks_channels_last_and_named_arrays(tmp_path):
 
 
 def test_tuned_settings_are_one_more_method(data, tmp_path):
-    path = tmp_path / "mine.toml"
+    path = tmp_path / "[bold] mine.toml"  # no markup
     calibration = Calibration("temperature", scale=2.0)
     Config("iou", pruning_prob=0.2, calibration=calibration).save(path)
-    succeed(data, data, "--json", tmp_path / "r.json", "--config", path)
-    methods = (*default_methods(), Method("mine.toml", RankSEG.from_config(path)))
+    outputs = ("--json", tmp_path / "r.json", "-o", tmp_path / "r.html")
+    assert f" {path.name} " in succeed(data, data, *outputs, "--config", path)
+    methods = (*default_methods(), Method(path.name, RankSEG.from_config(path)))
     expected = evaluate(Cases(data, data), methods).to_json()
     del expected["cost"]
     assert numbers(tmp_path / "r.json") == expected
+    assert f"<h1>{path.name} and argmax" in (tmp_path / "r.html").read_text()
     Config(output_mode="multilabel").save(path, overwrite=True)
     assert "--mode multilabel" in refuse(data, data, "--config", path)
     path.write_text("metric = 3")
@@ -140,6 +109,7 @@ def test_bad_files_are_reported_at_the_end_and_the_rest_is_evaluated(data, tmp_p
     assert "2 cases in 2 groups" in result.stdout
     lines = result.stderr.splitlines()
     assert lines[0] == "rankseg: 3 cases were left out:"
+    assert f"Kept: {tmp_path / 'r.html.log'}" in result.stdout
     reasons = {line.split(":")[0].strip(): line for line in lines[1:]}
     assert "cannot be read" in reasons["p0_0"]
     assert "shape" in reasons["p1_1"]

@@ -1,61 +1,21 @@
 """``rankseg tune``, and the files of settings that it writes for ``rankseg predict``."""
 
-import os
 import re
 
 import numpy as np
 import pytest
-
-pytest.importorskip("typer", reason="the command line is an extra")
-pytest.importorskip("matplotlib", reason="the command line is an extra")
-
-from typer.testing import CliRunner
+from commandline import only, refuse, run, succeed, write_cases
 
 from rankseg import RankSEG
 from rankseg.calibration import Calibration
-from rankseg.cli.app import app
 from rankseg.config import Config
 from rankseg.evaluation import Cases
 from rankseg.evaluation.tuning import tune
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return re.sub(r"\s+", " ", result.stdout)
-
-
-def refuse(*arguments):
-    """Run what must fail at once, and return its one line."""
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("rankseg: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
-
-
-def only(folder, *names):
-    """Say whether a folder holds these files and nothing else, hidden ones included."""
-    return sorted(os.listdir(folder)) == sorted(names)
-
-
 @pytest.fixture
 def data(tmp_path):
-    """A folder with six cases of two patients."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        probs = np.moveaxis(rng.dirichlet((0.4, 0.4, 0.4), (10, 12)), -1, 0)
-        labels = (probs.cumsum(axis=0) < rng.random((10, 12))).sum(axis=0).astype(np.uint8)
-        stored = np.rint(255 * probs).astype(np.uint8)
-        np.savez(folder / f"p{i % 2}_{i}.npz", probs=stored, label=labels)
-    return folder
+    return write_cases(tmp_path / "data", 6)
 
 
 @pytest.mark.parametrize("suffix", [".toml", ".json"])
@@ -67,6 +27,7 @@ def test_it_writes_what_tune_returns(data, tmp_path, suffix):
     assert found.arguments == expected.config.arguments
     assert found.tuned == {"probs": str(data), "labels": str(data), **expected.config.tuned}
     assert expected.verdict in shown
+    assert "do not rely" not in shown
     assert "probabilities were divided by 255" in shown
     assert f"Written: {path}" in re.sub(r"\s+", " ", shown)
     assert only(tmp_path, "data", path.name)
@@ -99,6 +60,7 @@ def test_options_reach_the_tuning(data, tmp_path):
     assert Config.load(path).arguments == expected.config.arguments
     assert expected.verdict in shown
     assert "6 images of 2 groups" in shown
+    assert "do not rely on the choice" in shown
     assert "vector" not in shown
 
 

@@ -1,8 +1,5 @@
 """The recipes of the Transformers and SAM guides, run on small models with random weights."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,13 +8,9 @@ transformers = pytest.importorskip("transformers")
 Image = pytest.importorskip("PIL.Image")
 
 from huggingface import SIDE, make_model, make_processor
+from recipes import recipes, run
 
-DOCS = Path(__file__).parents[1] / "docs"
 HEIGHT, WIDTH = 40, 50
-
-
-def recipes(page):
-    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
 
 
 @pytest.fixture
@@ -29,12 +22,6 @@ def picture(monkeypatch):
 def pretend(monkeypatch, name, value):
     """Have ``from_pretrained`` of a class return what the test made."""
     monkeypatch.setattr(getattr(transformers, name), "from_pretrained", lambda name: value)
-
-
-def run(recipe, names=None):
-    names = {} if names is None else names
-    exec(recipe, names)
-    return names
 
 
 def test_transformers(monkeypatch, picture):
@@ -53,7 +40,7 @@ def test_transformers(monkeypatch, picture):
     names = run(queries)
     assert (names["labels"].dtype, names["labels"].shape) == (torch.int64, (HEIGHT, WIDTH))
 
-    names = run(probabilities, names)
+    names = run(probabilities, **names)
     assert names["probs"].shape == (5, HEIGHT, WIDTH)
     assert names["labels"].shape == (HEIGHT, WIDTH)
 
@@ -63,7 +50,7 @@ def test_transformers(monkeypatch, picture):
     inputs.pop("patch_offsets", None)
     with torch.inference_mode():
         names["outputs"] = make_model("EoMT", num_labels=5)(**inputs)
-    assert run(eomt, names)["labels"].shape == (HEIGHT, WIDTH)
+    assert run(eomt, **names)["labels"].shape == (HEIGHT, WIDTH)
 
 
 def test_sam(monkeypatch, picture):

@@ -4,6 +4,7 @@ import json
 import os
 import tracemalloc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,27 @@ def test_a_repaired_case_is_added_by_a_second_run(tmp_path):
     assert comparable(evaluate(cases, log=log)) == comparable(evaluate(cases))
 
 
+def test_a_file_that_was_removed_since_does_not_count(tmp_path):
+    folder, log = tmp_path / "cases", tmp_path / "log"
+    folder.mkdir()
+    for case in make_cases():
+        np.savez(folder / f"{case.name}.npz", probs=case.probs, label=case.labels)
+    evaluate(Cases(folder, folder), log=log)
+    (folder / "case03.npz").unlink()
+    resumed = evaluate(Cases(folder, folder), log=log)
+    assert comparable(resumed) == comparable(evaluate(Cases(folder, folder)))
+
+
+def test_a_log_with_a_damaged_line_is_refused(tmp_path):
+    cases, log = make_cases(), tmp_path / "log"
+    evaluate(cases, log=log)
+    lines = log.read_text().splitlines(keepends=True)
+    for damaged in ("{\n", "{}\n", "3\n", lines[1][:50] + "\n"):
+        log.write_text("".join([lines[0], damaged, *lines[2:]]))
+        with pytest.raises(ValueError, match="is damaged"):
+            evaluate(cases, log=log)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -310,14 +332,14 @@ def test_a_clear_gain_and_a_clear_loss_are_told_from_noise():
     assert same.counts == (0, 12, 0)
 
 
-def test_the_worst_cases_by_name():
+def test_the_best_and_the_worst_cases_by_name():
     evaluation = evaluate(make_cases(), bootstrap=1)
     result = evaluation.result("RankSEG Dice", "dice", "either")
-    worst = evaluation.worst(result, number=2)
-    order = np.argsort(result.gains)[:2]
-    assert worst == [(f"case{i:02}", result.gains[i]) for i in order if result.gains[i] < 0]
-    assert worst
-    assert not evaluation.worst(evaluation.result("argmax", "dice", "either"))
+    known = replace(result, gains=np.array([0.1, -0.2, 1e-17, 0.3, np.nan, -0.1]))
+    assert evaluation.best(known) == [("case03", 0.3), ("case00", 0.1)]
+    assert evaluation.worst(known) == [("case01", -0.2), ("case05", -0.1)]
+    assert evaluation.worst(known, number=1) == [("case01", -0.2)]
+    assert known.counts == (2, 1, 2)
 
 
 @pytest.mark.parametrize(("groups", "verdict"), [(5, "unclear"), (6, "hurts")])

@@ -155,6 +155,7 @@ def test_names_without_partner_are_problems(folders):
     (folders[1] / "a.npy").rename(folders[1] / "c.npy")
     cases = Cases(*folders)
     assert not cases.names
+    assert list(cases.problems) == ["a", "b", "c"]
     assert cases.problems == {
         "a": "there are probabilities but no labels of this name",
         "b": "there are labels but no probabilities of this name",
@@ -288,7 +289,10 @@ def wrong(**change):
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        (wrong(probs=make_case(shape=(6, 9))[0]), r"labels have shape \(6, 8\), expected \(6, 9\)"),
+        (
+            wrong(probs=make_case(shape=(6, 9))[0]),
+            r"labels have shape \(6, 8\), expected \(6, 9\) beside",
+        ),
         (wrong(probs=make_case(classes=4)[0]), "probs have 4 classes, the cases before have 3"),
         (wrong(probs=make_case()[0] * 3), "in \\[0, 1\\]"),
         (wrong(probs=make_case()[0] * np.nan), "finite"),

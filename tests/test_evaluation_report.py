@@ -88,6 +88,16 @@ def test_without_files_there_are_no_pictures_of_cases(folder, tmp_path):
     assert "Largest losses of RankSEG IoU" in page.text
 
 
+def test_an_older_report_is_replaced_only_if_asked(folder, tmp_path):
+    evaluation = evaluate(Cases(folder, folder), bootstrap=20)
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(FileExistsError):
+        write_report(evaluation, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text() == "old"
+    write_report(evaluation, tmp_path / "report.html", overwrite=True)
+    parse(tmp_path / "report.html")
+
+
 def test_an_unknown_method_is_an_error(folder, tmp_path):
     evaluation = evaluate(Cases(folder, folder), bootstrap=20)
     with pytest.raises(ValueError, match="no result for method"):
@@ -168,6 +178,14 @@ def test_conclusions_name_verdicts_and_warn_of_few_groups(folder):
             assert (word in sentence) == (verdict in said)
     assert "the number of groups is 4" in sentences[3]
     assert "calibration error" in sentences[4]
+
+
+def test_enough_groups_need_no_warning(folder):
+    cases = Cases(folder, folder)
+    copies = (
+        case._replace(name=f"{case.name} {i}", group=str(i)) for i in range(6) for case in cases
+    )
+    assert not any("number of groups" in one for one in conclusions(evaluate(copies, bootstrap=20)))
 
 
 def test_rows_are_in_percent_and_the_baseline_has_no_gain(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rankseg.evaluation.bootstrap import LEVEL, gain_interval, resample
-from rankseg.evaluation.reliability import BINS, Counts, Reliability, add_counts, count_pixels
+from rankseg.evaluation.reliability import BINS, Reliability, add, measure
 
 # Bootstrap
 
@@ -101,44 +101,44 @@ def test_bins_are_those_of_a_loop_over_pixels():
         if label != 255:
             b = min(int(p.max() * BINS), BINS - 1)
             expected[:, b] += (1, p.max(), p.argmax() == label)
-    counts = count_pixels(probs, labels, void_index=255)
-    np.testing.assert_allclose(counts.bins, expected)
-    np.testing.assert_allclose(counts.mass, probs[:, labels != 255].sum(axis=1))
-    np.testing.assert_array_equal(counts.area, [(labels == c).sum() for c in range(3)])
+    found = measure(probs, labels, void_index=255)
+    np.testing.assert_allclose(found.bins, expected)
+    np.testing.assert_allclose(found.mass, probs[:, labels != 255].sum(axis=1))
+    np.testing.assert_array_equal(found.area, [(labels == c).sum() for c in range(3)])
     distances = np.abs(expected[1] - expected[2])
-    assert Reliability(counts).error == pytest.approx(distances.sum() / expected[0].sum())
+    assert found.error == pytest.approx(distances.sum() / expected[0].sum())
 
 
 def test_masks_count_every_probability():
     probs = np.array([[0.2, 0.9], [1.0, 0.0]])
-    counts = count_pixels(probs, np.array([[False, True], [True, True]]), void_index=255)
-    assert counts.bins[0].sum() == 4
-    assert counts.bins[1].sum() == pytest.approx(2.1)
-    assert counts.bins[2].sum() == 3
-    assert counts.bins[0, -1] == 1  # confidence 1 belongs to the last bin
-    np.testing.assert_array_equal(counts.area, [1, 2])
+    found = measure(probs, np.array([[False, True], [True, True]]), void_index=255)
+    assert found.bins[0].sum() == 4
+    assert found.bins[1].sum() == pytest.approx(2.1)
+    assert found.bins[2].sum() == 3
+    assert found.bins[0, -1] == 1  # confidence 1 belongs to the last bin
+    np.testing.assert_array_equal(found.area, [1, 2])
 
 
 def test_counts_of_parts_add_up_to_those_of_the_whole():
     probs, labels = make_pixels()
-    whole = count_pixels(probs, labels, 255)
-    parts = [count_pixels(probs[:, cut], labels[cut], 255) for cut in np.s_[:100, 100:]]
-    for one, other in zip(add_counts(parts).counts, whole, strict=True):
+    whole = measure(probs, labels, 255)
+    parts = [measure(probs[:, cut], labels[cut], 255) for cut in np.s_[:100, 100:]]
+    for one, other in zip(add(parts), whole, strict=True):
         np.testing.assert_allclose(one, other)
 
 
 def test_calibrated_probabilities_have_no_error_but_that_of_sampling():
     probs, labels = make_pixels(pixels=200_000)
-    honest = Reliability(count_pixels(probs, labels, 255))
+    honest = measure(probs, labels, 255)
     # In each bin the frequency is off by sqrt(p (1 - p) / n) or less; summed over the bins.
-    assert honest.error < 3 * sum(np.sqrt(n / 4) for n in honest.counts.bins[0]) / 200_000
+    assert honest.error < 3 * sum(np.sqrt(n / 4) for n in honest.bins[0]) / 200_000
     np.testing.assert_allclose(honest.claimed_area, 1, atol=0.02)
     sharp = probs**3 / (probs**3).sum(axis=0)
-    assert Reliability(count_pixels(sharp, labels, 255)).error > 10 * honest.error
+    assert measure(sharp, labels, 255).error > 10 * honest.error
 
 
 def test_what_is_not_there_is_nan():
-    empty = Reliability(Counts(np.zeros((3, BINS)), np.array([1.0]), np.array([0])))
+    empty = Reliability(np.zeros((3, BINS)), np.array([1.0]), np.array([0]))
     assert np.isnan(empty.claimed_area).all()
     assert np.isnan(empty.accuracy).all()
     assert empty.error == 0

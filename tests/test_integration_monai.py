@@ -30,7 +30,10 @@ from monai.transforms import (
     AsDiscrete,
     AsDiscreted,
     Compose,
+    Flipd,
+    Resized,
 )
+from recipes import recipes, run
 
 from rankseg.integration import monai as integration
 from rankseg.integration.monai import AsRankSEG, AsRankSEGd
@@ -145,7 +148,7 @@ def test_every_setting_goes_through(probs, settings):
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_numpy_in_numpy_out(logits, probs, dtype, activation):
     values = (probs if activation is None else logits)[0].numpy().astype(dtype)
-    values.flags.writeable = activation is not None  # memory-mapped probabilities are read-only
+    values.flags.writeable = False  # as memory-mapped files are
     wide = torch.from_numpy(values.copy()).to(
         torch.promote_types(getattr(torch, dtype), torch.float32)
     )
@@ -222,7 +225,7 @@ def test_bad_options(options, error, message):
         ({}, torch.zeros(1, 4), ValueError, "multilabel"),
         ({}, torch.zeros((2, 4), dtype=torch.int64), TypeError, "float32 or float64"),
         ({}, torch.full((2, 4), 3.0), ValueError, "logits need a softmax or sigmoid"),
-        ({"activation": "softmax"}, np.zeros((2, 4), int), TypeError, "floating-point logits"),
+        ({"activation": "softmax"}, np.zeros((2, 4), int), TypeError, "real floating dtype"),
         ({"activation": "softmax"}, torch.full((2, 4), torch.nan), ValueError, "finite"),
     ],
 )
@@ -234,5 +237,22 @@ def test_bad_images(options, img, error, message):
 def test_without_monai():
     code = "import sys; sys.modules['monai'] = None; import rankseg.integration.monai"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    message = 'ModuleNotFoundError: MONAI is not installed: pip install "rankseg[monai]"'
+    message = 'ModuleNotFoundError: monai is not installed: pip install "rankseg[monai]"'
     assert run.stderr.strip().splitlines()[-1] == message
+
+
+def test_the_guide():
+    torch.manual_seed(0)
+    tensors, dictionaries = recipes("integrations.md", "MONAI")
+    network = UNet(spatial_dims=3, in_channels=1, out_channels=3, channels=(4, 8), strides=(2,))
+    image = MetaTensor(torch.randn(1, 20, 18, 16), affine=AFFINE)
+    tensors = tensors.replace("(96, 96, 96)", "(16, 16, 16)")
+    (labels,) = run(tensors, batch={"image": image[None]}, model=network)["labels"]
+    assert labels.shape == image.shape
+
+    preprocessing = Compose([Resized("image", (8, 9, 10)), Flipd("image", 1)])
+    data = preprocessing({"image": image})
+    data["pred"] = MetaTensor(torch.randn(3, 8, 9, 10) * 3)
+    labels = run(dictionaries, preprocessing=preprocessing)["post"](data)["pred"]
+    assert labels.shape == image.shape
+    assert set(labels.unique().tolist()) == {0, 1, 2}

@@ -23,6 +23,7 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from recipes import recipes, run
 
 from rankseg.integration.nnunet import segment_case, segment_folder
 
@@ -468,6 +469,14 @@ def test_without_nnunet(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nnunetv2", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "rankseg\[nnunet\]"'):
         segment_folder(folder, tmp_path / "out")
+
+
+def test_the_guide(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder.rename("predictions")
+    (recipe,) = recipes("integrations.md", "nnU-Net")
+    run(recipe)
+    assert_same_files("case_1_dice.nii.gz", "predictions_dice/case_1.nii.gz")
 
 
 @pytest.fixture

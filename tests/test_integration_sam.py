@@ -1,6 +1,6 @@
 """Masks of small real SAM models against the answers of their own processors."""
 
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -254,6 +254,32 @@ def test_sam3_keeps_scores_strictly_above_the_threshold():
     (found,) = Sam3(threshold=0.5).restore_instance_mask_probs(outputs)
     assert torch.equal(found["scores"], logits[0, 2:].sigmoid())
     assert torch.equal(found["mask_probs"], outputs.pred_masks[0, 2:].sigmoid())
+
+
+def test_sam3_keeps_what_the_presence_leaves_above_three_tenths():
+    scores, presence = torch.tensor([[0.37, 0.38, 0.9]]), torch.tensor([[0.8]])
+    outputs = SimpleNamespace(
+        pred_masks=noise(1, 3, 4, 4),
+        pred_boxes=noise(1, 3, 4),
+        pred_logits=scores.logit(),
+        presence_logits=presence.logit(),
+    )
+    (found,) = Sam3().postprocess_instance(outputs)
+    torch.testing.assert_close(found["scores"], scores[0, 1:] * 0.8)  # 0.37 x 0.8 is below 0.3
+    assert len(found["boxes"]) == len(found["masks"]) == 2
+
+
+def test_sam3_takes_the_sigmoid_before_resizing():
+    outputs, sizes = concept_outputs(), [(20, 30), (3, 5)]
+    resize = partial(torch.nn.functional.interpolate, mode="bilinear", align_corners=False)
+    adapter = Sam3(threshold=0)
+    instances = adapter.restore_instance_mask_probs(outputs, target_sizes=sizes)
+    concepts = adapter.restore_semantic_mask_probs(outputs, target_sizes=sizes)
+    for i, size in enumerate(sizes):
+        expected = resize(outputs.pred_masks[i : i + 1].sigmoid(), size)[0]
+        torch.testing.assert_close(instances[i]["mask_probs"], expected, rtol=0, atol=1e-6)
+        expected = resize(outputs.semantic_seg[i : i + 1].sigmoid(), size)[0]
+        torch.testing.assert_close(concepts[i], expected, rtol=0, atol=1e-6)
 
 
 def test_sam3_boxes_are_scaled_to_the_target():

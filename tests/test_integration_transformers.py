@@ -402,7 +402,7 @@ def test_only_torch_is_imported():
     assert done.stdout.split() == ["True", "False"]
 
 
-@pytest.mark.parametrize("module", ["transformers", "sam"])
+@pytest.mark.parametrize("module", ["transformers", "sam", "torch"])
 def test_without_torch_the_error_names_the_command_that_installs_it(module):
     code = f"import sys; sys.modules['torch'] = None; import rankseg.integration.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,12 +11,24 @@ from rich.progress import Progress
 
 from .. import __version__
 from ..config import Config
+from ..files import replacing
+from ..validation import METRICS, SOLVERS
 from .cases import library_errors
 from .errors import CommandError, one_line_errors
 from .evaluate import evaluate
-from .files import replacing
 from .nnunet import nnunet
-from .options import Activation, Format, Metric, Mode, check_alone
+from .options import (
+    Activation,
+    Format,
+    Metric,
+    MetricOption,
+    Mode,
+    ModeOption,
+    PruningOption,
+    SmoothOption,
+    SolverOption,
+    check_alone,
+)
 from .predict import Options, plan, predict_file
 from .tune import tune
 
@@ -60,17 +72,11 @@ def predict(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .npy or .png file, or a folder.")
     ],
-    metric: Annotated[Metric, typer.Option(help="What to maximise.")] = Metric.DICE,
-    smooth: Annotated[float, typer.Option(help="Smoothing constant of the metric.")] = 0.0,
-    solver: Annotated[
-        str | None, typer.Option(help="Solver, by default the first that suits the metric.")
-    ] = None,
-    mode: Annotated[
-        Mode, typer.Option(help="One label a pixel, or one mask a class.")
-    ] = Mode.MULTICLASS,
-    pruning_prob: Annotated[
-        float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
-    ] = 0.5,
+    metric: MetricOption = Metric.DICE,
+    smooth: SmoothOption = 0.0,
+    solver: SolverOption = None,
+    mode: ModeOption = Mode.MULTICLASS,
+    pruning_prob: PruningOption = 0.5,
     config: Annotated[
         Path | None,
         typer.Option(help="Settings from a .toml or .json file that rankseg tune has written."),
@@ -114,7 +120,7 @@ def predict(
             "metric": metric.value,
             "smooth": smooth,
             "output_mode": mode.value,
-            "solver": solver or _default_solver(metric, mode),
+            "solver": solver or SOLVERS[METRICS[metric], mode.value][0],
             "pruning_prob": pruning_prob,
         }
         if config is not None:
@@ -139,12 +145,6 @@ def predict(
                     *pairs[0], options, picture=compare, image=image, track=track
                 )
         typer.echo(message)
-
-
-def _default_solver(metric: Metric, mode: Mode) -> str:
-    if metric != Metric.ACC:
-        return "RMA"
-    return "argmax" if mode == Mode.MULTICLASS else "TR"
 
 
 def _check_drawing(compare: Path | None, image: Path | None, source: Path, output: Path) -> None:
@@ -189,7 +189,7 @@ def demo(
     """
     with one_line_errors():
         _check_png(output)
-        with replacing(output) as temporary:
+        with replacing(output, overwrite=True) as temporary:
             from ..demo.picture import study_figure
             from ..demo.report import print_study
             from ..demo.study import run_study

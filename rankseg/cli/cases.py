@@ -1,13 +1,15 @@
-"""What the commands that read labelled cases share: options, progress, reports of bad files."""
+"""What the commands that read labelled cases share: options, progress, tables, bad files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from .errors import CommandError, describe
 
@@ -29,8 +31,8 @@ Group = Annotated[
     str | None,
     typer.Option(
         metavar="REGEX",
-        help="What of a name says which patient or sequence it is from, for example "
-        "'(patient\\d+)'. Cases of one group are not independent, and are kept together.",
+        help="Regular expression that finds the patient or sequence in a name, for example "
+        "'(patient\\d+)'. Its cases are not independent, and are kept together.",
     ),
 ]
 VoidIndex = Annotated[int, typer.Option(help="Label of pixels that do not count.")]
@@ -73,10 +75,32 @@ def library_errors() -> Iterator[None]:
         raise CommandError(describe(error)) from error
 
 
+def new_table(title: str, headings: Sequence[str], words: Collection[str]) -> Table:
+    """Return a table without rows; columns of `words` may wrap, those of numbers not."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in headings:
+        is_words = heading in words
+        table.add_column(
+            heading,
+            justify="left" if is_words else "right",
+            no_wrap=not is_words,
+            overflow="fold",
+        )
+    return table
+
+
 def report_problems(problems: dict[str, str]) -> None:
     """List cases that were left out, and exit with 1 if there are any."""
     if problems:
-        typer.echo(f"rankseg: {len(problems)} cases were left out:", err=True)
+        number = "1 case was" if len(problems) == 1 else f"{len(problems)} cases were"
+        typer.echo(f"rankseg: {number} left out:", err=True)
         for name, reason in sorted(problems.items()):
             typer.echo(f"  {name}: {reason}", err=True)
         raise typer.Exit(1)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..evaluation import Cases, Evaluation, Method, default_methods, tables, write_report
 from ..evaluation import evaluate as run
-from ..evaluation.records import METRICS
-from ..evaluation.results import PRESENCES
+from ..evaluation.scores import METRICS, PRESENCES
+from ..files import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
 from .cases import (
@@ -29,11 +29,12 @@ from .cases import (
     VoidIndex,
     case_progress,
     library_errors,
+    new_table,
     report_problems,
 )
 from .errors import CommandError, one_line_errors
-from .files import replacing
-from .options import Mode, Score
+from .files import check_output
+from .options import Mode, ModeOption, PruningOption, Score
 
 _COLOURS = {"helps": "green", "hurts": "red"}
 
@@ -53,12 +54,8 @@ def evaluate(
     solver: Annotated[
         list[str] | None, typer.Option(help="Solver of RankSEG; RMA if not given.")
     ] = None,
-    mode: Annotated[
-        Mode, typer.Option(help="One label a pixel, or one mask a class.")
-    ] = Mode.MULTICLASS,
-    pruning_prob: Annotated[
-        float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
-    ] = 0.5,
+    mode: ModeOption = Mode.MULTICLASS,
+    pruning_prob: PruningOption = 0.5,
     config: Annotated[
         Path | None,
         typer.Option(help="Also compare the settings that rankseg tune wrote to this file."),
@@ -86,7 +83,8 @@ def evaluate(
         log = _check_outputs(output, json_output, overwrite, resume)
         with ExitStack() as stack:
             report, numbers = (
-                path and stack.enter_context(replacing(path)) for path in (output, json_output)
+                path and stack.enter_context(replacing(path, overwrite))
+                for path in (output, json_output)
             )
             with library_errors():
                 cases = Cases(
@@ -118,7 +116,8 @@ def evaluate(
                         progress=partial(progress, "cases"),
                     )
             if report is not None:
-                write_report(evaluation, report, cases)
+                method = None if config is None else config.name
+                write_report(evaluation, report, cases, method)
             if numbers is not None:
                 numbers.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
         print_evaluation(evaluation, Console(highlight=False))
@@ -126,6 +125,8 @@ def evaluate(
             typer.echo(f"- Note: {note}")
         for path in filter(None, (output, json_output)):
             typer.echo(f"Written: {path}")
+        if log is not None and evaluation.problems:
+            typer.echo(f"Kept: {log}; with the cases repaired, --resume --overwrite adds them")
         report_problems(evaluation.problems)
         if log is not None:
             log.unlink()
@@ -155,19 +156,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for heading in headings:
-        is_text = heading in ("method", "verdict")
-        table.add_column(heading, justify="left" if is_text else "right")
+    table = new_table(title, headings, words=("method", "verdict"))
     for row in rows:
-        colour = _COLOURS.get(row[-1])
-        table.add_row(*row[:-1], f"[{colour}]{row[-1]}[/]" if colour else row[-1])
+        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     return table
 
 
@@ -176,10 +167,8 @@ def _check_outputs(
 ) -> Path | None:
     """Check the names of the results before the work, and return that of the log."""
     for path, suffix in ((output, ".html"), (json_output, ".json")):
-        if path is not None and path.suffix.lower() != suffix:
-            raise CommandError(f"{path}: expected a name that ends in {suffix}")
-        if path is not None and path.exists() and not overwrite:
-            raise CommandError(f"{path}: exists already; --overwrite replaces it")
+        if path is not None:
+            check_output(path, (suffix,), overwrite)
     if output is not None:
         new_figure(1, 1)  # fails now, not after the work, if Matplotlib is missing
     first = output or json_output

@@ -1,14 +1,13 @@
-"""Files of the command line: probabilities in; labels out, complete or not at all."""
+"""Files of the command line: probabilities in, labels out."""
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
+from ..files import check_target
 from .errors import CommandError, describe
 
 READABLE = (".npy", ".npz", ".pt")
@@ -93,26 +92,14 @@ def _choose_key(path: Path, names: list[str], key: str | None) -> str:
     return key
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the folder of `path`, and rename it at the end of the block.
-
-    Whatever ends the block early, Ctrl-C included, leaves neither the temporary file nor a
-    change of `path`.
-    """
-    path = path.resolve()
-    if not path.parent.is_dir():
-        raise CommandError(f"{path.parent}: no such folder")
-    if path.is_dir():
-        raise CommandError(f"{path}: is a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise CommandError(f"{path.parent}: folder is not writable")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def check_output(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
+    """Refuse a name that a result cannot have, before the work."""
+    if path.suffix.lower() not in suffixes:
+        raise CommandError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        check_target(path, overwrite)
+    except FileExistsError as error:
+        raise CommandError(f"{error}; --overwrite replaces it") from error
 
 
 def write_npy(

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from ..integration.nnunet import segment_folder
 from .errors import CommandError, describe, one_line_errors
-from .options import Metric
+from .options import Metric, MetricOption, PruningOption, SmoothOption, SolverOption
 
 
 def nnunet(
@@ -17,14 +17,10 @@ def nnunet(
         Path, typer.Argument(help="Written by nnUNetv2_predict --save_probabilities.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the segmentations.")],
-    metric: Annotated[Metric, typer.Option(help="What to maximise.")] = Metric.DICE,
-    smooth: Annotated[float, typer.Option(help="Smoothing constant of the metric.")] = 0.0,
-    solver: Annotated[
-        str | None, typer.Option(help="Solver, by default the first that suits the metric.")
-    ] = None,
-    pruning_prob: Annotated[
-        float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
-    ] = 0.5,
+    metric: MetricOption = Metric.DICE,
+    smooth: SmoothOption = 0.0,
+    solver: SolverOption = None,
+    pruning_prob: PruningOption = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Write segmentations, in their images' geometry, from the probabilities nnU-Net saved.

@@ -1,6 +1,7 @@
-"""Values that options of the command line take, and which do not go together."""
+"""Options that several commands have, the values that they take, and which do not go together."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -42,6 +43,17 @@ class Format(StrEnum):
 
     NPY = "npy"
     PNG = "png"
+
+
+MetricOption = Annotated[Metric, typer.Option(help="What to maximise.")]
+SmoothOption = Annotated[float, typer.Option(help="Smoothing constant of the metric.")]
+SolverOption = Annotated[
+    str | None, typer.Option(help="Solver, by default the first that suits the metric.")
+]
+ModeOption = Annotated[Mode, typer.Option(help="One label a pixel, or one mask a class.")]
+PruningOption = Annotated[
+    float, typer.Option(help="Leave out classes that are nowhere more probable than this.")
+]
 
 
 def check_alone(context: typer.Context, *names: str) -> None:

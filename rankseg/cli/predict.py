@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import sigmoid, softmax
+from ..files import replacing
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
 from ..validation import VOID_INDEX
@@ -18,7 +19,6 @@ from .files import (
     WRITABLE,
     read_array,
     read_image,
-    replacing,
     write_npy,
     write_png,
 )
@@ -212,7 +212,7 @@ def predict_file(
         raise CommandError(f"{source}: --compare draws labels of one two-dimensional sample")
 
     with ExitStack() as stack:
-        target = stack.enter_context(replacing(output))
+        target = stack.enter_context(replacing(output, overwrite=True))
         results = _results(prediction, track)
         if as_png or picture is not None:
             labels = next(results)
@@ -221,7 +221,7 @@ def predict_file(
             panel = None if image is None else read_image(image)
             argmax = prediction.probabilities(0).argmax(axis=prediction.class_axis)
             figure = comparison_figure(argmax[0], labels[0], prediction.classes, panel)
-            save_png(figure, stack.enter_context(replacing(picture)))
+            save_png(figure, stack.enter_context(replacing(picture, overwrite=True)))
         if as_png:
             write_png(target, labels[0], class_colours(prediction.classes))
         else:

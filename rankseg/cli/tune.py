@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from ..config import SUFFIXES
 from ..evaluation import Cases
 from ..evaluation.outcomes import Outcome, Tuning
 from ..evaluation.tuning import tune as run
@@ -24,10 +23,12 @@ from .cases import (
     VoidIndex,
     case_progress,
     library_errors,
+    new_table,
     report_problems,
 )
-from .errors import CommandError, one_line_errors
-from .options import Mode, Score
+from .errors import one_line_errors
+from .files import check_output
+from .options import Mode, ModeOption, Score
 
 
 class Presence(StrEnum):
@@ -52,7 +53,7 @@ def tune(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Settings, a .toml or .json file.")
     ],
-    metric: Annotated[Score, typer.Option(help="Score that is to be high.")] = Score.DICE,
+    metric: Annotated[Score, typer.Option(help="Score to maximise.")] = Score.DICE,
     presence: Annotated[
         Presence,
         typer.Option(
@@ -67,9 +68,7 @@ def tune(
         list[Scaling] | None,
         typer.Option(help="Calibration to try, beside none; all if not given."),
     ] = None,
-    mode: Annotated[
-        Mode, typer.Option(help="One label a pixel, or one mask a class.")
-    ] = Mode.MULTICLASS,
+    mode: ModeOption = Mode.MULTICLASS,
     group: Group = None,
     folds: Annotated[
         int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
@@ -91,12 +90,7 @@ def tune(
     end, and the exit code is then 1.
     """
     with one_line_errors():
-        if output.suffix.lower() not in (".toml", ".json"):
-            raise CommandError(f"{output}: expected a name that ends in .toml or .json")
-        if output.exists() and not overwrite:
-            raise CommandError(f"{output}: exists already; --overwrite replaces it")
-        if not output.resolve().parent.is_dir():
-            raise CommandError(f"{output.parent}: no such folder")
+        check_output(output, SUFFIXES, overwrite)
         with library_errors():
             cases = Cases(
                 probs,
@@ -131,17 +125,8 @@ def tune(
 
 def print_tuning(tuning: Tuning, console: Console) -> None:
     """Print the best candidate of each kind, and the choice in plain words."""
-    table = Table(
-        title="The best pruning of each kind",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for heading in ("method", "scaling", "pruning", "label", "either", "gain", "to best", ""):
-        numeric = heading in ("label", "either", "gain", "to best")
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+    words, numbers = ("method", "scaling", "pruning"), ("label", "either", "gain", "to best")
+    table = new_table("The best pruning of each kind", (*words, *numbers, ""), words)
     for outcome in tuning.leaders():
         chosen = outcome is tuning.chosen
         table.add_row(*_row(outcome), "◀" if chosen else "", style="bold" if chosen else "")
@@ -151,7 +136,8 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
         "error: by the classes in label, or in either label or prediction. ◀ marks the choice.",
         markup=False,
     )
-    console.print(tuning.verdict, markup=False)
+    for sentence in filter(None, (tuning.verdict, tuning.caution)):
+        console.print(sentence, markup=False)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

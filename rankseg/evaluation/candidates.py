@@ -10,11 +10,15 @@ from ..calibration import Calibration
 from ..config import Config
 from ..metrics import class_presence, mean_score
 from ..predictor import RankSEG
+from ..validation import SOLVERS
 from .cases import Case
-from .methods import TITLES
-from .records import METRICS
+from .methods import BASELINES
+from .scores import METRICS, PRESENCES, TITLES, label_form
 
-PRESENCES = ("both", "label", "either")
+TARGETS = {
+    "both": "mean over classes in label and over classes in label or prediction",
+    **PRESENCES,
+}
 CALIBRATIONS = ("none", "temperature", "vector")
 
 ACCURACY = 1e16
@@ -37,7 +41,7 @@ class Candidate:
     def method(self) -> str:
         """Argmax (in multilabel a threshold of 0.5) or RankSEG with its metric and solver."""
         if self.config.metric == "accuracy" or self.config.smooth == ACCURACY:
-            return "argmax" if self.config.output_mode == "multiclass" else "threshold"
+            return BASELINES[self.config.output_mode]
         solver = "" if self.config.solver == "RMA" else f", {self.config.solver}"
         return f"RankSEG {TITLES[self.config.metric]}{solver}"
 
@@ -78,7 +82,7 @@ def all_candidates(
     output_mode: str,
 ) -> Iterator[Candidate]:
     """Yield every combination; the first is the plain argmax, or threshold in multilabel."""
-    plain = {"multiclass": "argmax", "multilabel": "TR"}[output_mode]
+    plain = SOLVERS["accuracy", output_mode][0]
     for kind in calibrations:
         if kind != "temperature":  # which changes no argmax
             yield Candidate(Config("accuracy", output_mode=output_mode, solver=plain), kind)
@@ -96,15 +100,8 @@ class Scorer:
         self, case: Case, metric: str, void_index: int, calibration: Calibration | None
     ) -> None:
         self.labels = case.labels[None]
-        mode, self.form = "multilabel", {}
-        if self.labels.dtype != bool:
-            mode, self.form = (
-                "multiclass",
-                {
-                    "num_classes": len(case.probs),
-                    "ignore_index": void_index,
-                },
-            )
+        self.form = label_form(case, void_index)
+        mode = "multiclass" if self.form else "multilabel"
         probs = case.probs[None]
         self.probs = probs if calibration is None else calibration(probs, output_mode=mode)
         high = self.probs.reshape(len(case.probs), -1).max(axis=1)

@@ -109,7 +109,7 @@ class Cases:
         self._probs = self._find(probs_path, PROBS_SUFFIXES)
         self._labels = self._find(labels_path, SUFFIXES)
         self.names = tuple(sorted(self._probs.keys() & self._labels.keys()))
-        for name in self._probs.keys() ^ self._labels.keys():
+        for name in sorted(self._probs.keys() ^ self._labels.keys()):
             found, missing = ("probabilities", "labels")[:: 1 if name in self._probs else -1]
             self.problems.setdefault(name, f"there are {found} but no {missing} of this name")
 

@@ -66,6 +66,12 @@ def checked_cases(
     problems.update(getattr(cases, "problems", {}))
 
 
+def no_usable_case(problems: dict[str, str]) -> ValueError:
+    """Return the error to raise when no case is left."""
+    reasons = [f"{name}: {reason}" for name, reason in sorted(problems.items())[:3]]
+    return ValueError(f"no usable case; {'; '.join(reasons) or 'there is none at all'}")
+
+
 def _getters(cases: Iterable[Any]) -> Iterator[tuple[str, Callable[[], Case]]]:
     if isinstance(cases, Cases):
         for name in cases.names:
@@ -112,7 +118,9 @@ def check_case(case: Case, classes: int | None, output_mode: str, void_index: in
     multilabel = output_mode == "multilabel"
     expected = probs.shape if multilabel else probs.shape[1:]
     if labels.shape != expected:
-        raise ValueError(f"labels have shape {labels.shape}, expected {expected} beside the probs")
+        raise ValueError(
+            f"labels have shape {labels.shape}, expected {expected} beside probs of {probs.shape}"
+        )
     labels = _check_labels(
         labels, 2 if multilabel else len(probs), None if multilabel else void_index
     )

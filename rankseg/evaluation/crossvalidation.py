@@ -11,7 +11,7 @@ from ..calibration import Calibration
 from ..config import Config
 from .candidates import Candidate, Scorer
 from .cases import Case
-from .checking import checked_cases
+from .checking import checked_cases, no_usable_case
 from .fit import Sample, fit, sample_pixels
 from .folds import split
 from .pruning import search, trials
@@ -82,8 +82,7 @@ class Source:
                 sample_pixels(case.probs, case.labels, min(PIXELS, each), rng, self.void_index)
             )
         if not samples:
-            reasons = [f"{name}: {reason}" for name, reason in self.problems.items()]
-            raise ValueError(f"no usable case; {'; '.join(reasons[:3]) or 'there is none at all'}")
+            raise no_usable_case(self.problems)
         return samples
 
 

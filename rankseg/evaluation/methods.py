@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..predictor import RankSEG
-from ..validation import MODES, choice, number
+from ..validation import MODES, SOLVERS, choice, number
+from .scores import TITLES
 
-TITLES = {"dice": "Dice", "iou": "IoU"}
+BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}
 
 
 class Method(NamedTuple):
@@ -66,10 +67,9 @@ def default_methods(
     ['argmax', 'argmax, pruned', 'RankSEG Dice', 'RankSEG Dice, exact']
     """
     output_mode = choice("output_mode", output_mode, MODES)
-    name, solver = {"multiclass": ("argmax", "argmax"), "multilabel": ("threshold", "TR")}[
-        output_mode
-    ]
-    baseline = RankSEG("accuracy", output_mode=output_mode, solver=solver)
+    name = BASELINES[output_mode]
+    plain = SOLVERS["accuracy", output_mode][0]
+    baseline = RankSEG("accuracy", output_mode=output_mode, solver=plain)
     pruned = PrunedBaseline(output_mode, number("pruning_prob", pruning_prob, 0, 1))
     methods = [Method(name, baseline), Method(f"{name}, pruned", pruned)]
     for solver in solvers:

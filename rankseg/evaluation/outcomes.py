@@ -5,8 +5,9 @@ from typing import Any
 
 from .. import __version__
 from ..config import Config
-from .candidates import Candidate
-from .methods import TITLES
+from .bootstrap import FEWEST_GROUPS
+from .candidates import TARGETS, Candidate
+from .scores import TITLES
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Tuning:
         units = f"{self.images} images"
         if self.groups < self.images:
             units += f" of {self.groups} groups"
-        return f"{TITLES[self.metric]} of {units} ({_CLASSES[self.presence]})"
+        return f"{TITLES[self.metric]} of {units} ({TARGETS[self.presence]})"
 
     def leaders(self) -> list[Outcome]:
         """Return the best pruning of each kind of candidate, the best kind first.
@@ -99,10 +100,20 @@ class Tuning:
             text += f", and RankSEG untuned is {100 * self.untuned.gain:+.2f}"
         if chosen is not best:
             text += (
-                f". The best candidate, {best.candidate.name}, is less simple, and better by no "
-                f"more than {_points(chosen.behind, chosen.behind_error)}"
+                f". The best candidate, {best.candidate.name}, is less simple, and only "
+                f"{_points(chosen.behind, chosen.behind_error)} better"
             )
         return f"{text}."
+
+    @property
+    def caution(self) -> str:
+        """What to be careful about, if anything."""
+        if self.groups >= FEWEST_GROUPS:
+            return ""
+        return (
+            f"Standard errors need {FEWEST_GROUPS} groups or more, and here the number of groups "
+            f"is {self.groups}: do not rely on the choice."
+        )
 
     def record(self) -> dict[str, Any]:
         """Return what a file of settings tells about their origin."""
@@ -121,13 +132,6 @@ class Tuning:
             "gain_standard_error": round(self.chosen.gain_error, 6),
             "version": __version__,
         }
-
-
-_CLASSES = {
-    "both": "mean over classes in label and over classes in label or prediction",
-    "label": "classes in label",
-    "either": "classes in label or prediction",
-}
 
 
 def _points(value: float, error: float) -> str:

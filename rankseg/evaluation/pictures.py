@@ -45,7 +45,7 @@ def reliability_figure(reliability: Reliability) -> "Figure":
     upper.plot(reliability.confidence, reliability.accuracy, marker="o", markersize=4)
     upper.set(ylabel="part that is right", xlim=(0, 1), ylim=(0, 1))
     upper.set_title(f"expected calibration error {100 * reliability.error:.1f} %", fontsize=9)
-    number = reliability.counts.bins[0]
+    number = reliability.bins[0]
     lower.bar((np.arange(BINS) + 0.5) / BINS, number / max(number.sum(), 1), width=1 / BINS)
     lower.set(xlabel="confidence", ylabel="part of pixels")
     for axes in (upper, lower):

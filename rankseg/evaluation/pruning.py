@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -10,12 +9,14 @@ from ..config import Config
 from .candidates import Scorer, target
 from .folds import standard_error
 
-Trials: TypeAlias = np.ndarray
-"""Scores (class, pruning_prob, presence) of one case as one class is pruned otherwise."""
 
+def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> np.ndarray:
+    """Score one case with each class in turn pruned by each probability, the others as before.
 
-def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> Trials:
-    """Score one case with each class in turn pruned by each probability, the others as before."""
+    Returns
+    -------
+    array, shape (class, pruning_prob, presence)
+    """
     active = scorer.active(config.pruning_prob)
     before = scorer(config)
     result = np.tile(before, (len(active), len(pruning_probs), 1))

@@ -1,4 +1,4 @@
-"""What is kept of a case: its scores and a few sums. Also as a line of JSON, in a log."""
+"""What is kept of a case, its scores and a few sums; and the log that holds it, line by line."""
 
 import json
 import os
@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import metrics
+from ..metrics import class_presence
 from .cases import Case
 from .methods import Method
-from .reliability import Counts, count_pixels
-
-METRICS = {"dice": metrics.dice, "iou": metrics.iou}
+from .reliability import Reliability, measure
+from .scores import METRICS, label_form
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Record:
     scores: np.ndarray
     seconds: np.ndarray
     memory: np.ndarray
-    counts: Counts
+    reliability: Reliability
 
     def to_json(self) -> str:
         """Return one line of JSON, with null for NaN."""
@@ -46,7 +45,7 @@ class Record:
             "scores": to_lists(self.scores),
             "seconds": to_lists(self.seconds),
             "memory": to_lists(self.memory),
-            "counts": [part.tolist() for part in self.counts],
+            "reliability": [part.tolist() for part in self.reliability],
         }
         return json.dumps(fields, allow_nan=False)
 
@@ -61,7 +60,7 @@ class Record:
             scores=np.array(fields["scores"], np.float64),
             seconds=np.array(fields["seconds"], np.float64),
             memory=np.array(fields["memory"], np.float64),
-            counts=Counts(*map(np.array, fields["counts"])),
+            reliability=Reliability(*map(np.array, fields["reliability"])),
         )
 
 
@@ -77,9 +76,7 @@ def score_case(
 ) -> Record:
     """Segment one checked case with every method, and score the results."""
     probs, target = case.probs[None], case.labels[None]
-    form: dict[str, Any] = {}
-    if target.dtype != bool:
-        form = {"num_classes": len(case.probs), "ignore_index": void_index}
+    form = label_form(case, void_index)
     scores, seconds, memory = [], [], []
     for method in methods:
         memory.append(_peak_memory(method, probs) if measure_memory else np.nan)
@@ -90,11 +87,11 @@ def score_case(
     return Record(
         case.name,
         case.group,
-        metrics.class_presence(target, **form)[0],
+        class_presence(target, **form)[0],
         np.array(scores),
         np.array(seconds),
         np.array(memory),
-        count_pixels(case.probs, case.labels, void_index),
+        measure(case.probs, case.labels, void_index),
     )
 
 
@@ -143,7 +140,10 @@ def open_log(
                 file.write(json.dumps(settings) + "\n")
             file.write(record.to_json() + "\n")
 
-    return [Record.from_json(line) for line in lines[1:]], add
+    try:
+        return [Record.from_json(line) for line in lines[1:]], add
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"log {path} is damaged; remove it") from error
 
 
 def _check_settings(path: Path, head: str, settings: dict[str, Any]) -> None:

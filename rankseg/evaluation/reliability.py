@@ -1,7 +1,6 @@
-"""Are the probabilities right? Counts of one case, and what the counts of all cases say."""
+"""Are the probabilities right? Sums over the pixels of a case, or of all cases."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +8,8 @@ import numpy as np
 BINS = 15
 
 
-class Counts(NamedTuple):
-    """Small sums over the pixels of a case that are not void; those of several cases add up.
+class Reliability(NamedTuple):
+    """Small sums over pixels that are not void; those of several cases add up.
 
     `bins` (3, bin) holds, by confidence, the number of predictions, the sum of their confidence,
     and how many were right. `mass` and `area` (class,) hold the sum of the probabilities and the
@@ -21,43 +20,30 @@ class Counts(NamedTuple):
     mass: np.ndarray
     area: np.ndarray
 
-
-@dataclass(frozen=True)
-class Reliability:
-    """What the counts of all cases say.
-
-    Parameters
-    ----------
-    counts : Counts
-        Their sum.
-    """
-
-    counts: Counts
-
     @property
     def confidence(self) -> np.ndarray:
         """Mean confidence in each bin, NaN in an empty one."""
-        return _ratio(self.counts.bins[1], self.counts.bins[0])
+        return _ratio(self.bins[1], self.bins[0])
 
     @property
     def accuracy(self) -> np.ndarray:
         """Part of the predictions in each bin that is right, NaN in an empty one."""
-        return _ratio(self.counts.bins[2], self.counts.bins[0])
+        return _ratio(self.bins[2], self.bins[0])
 
     @property
     def error(self) -> float:
         """Expected calibration error: mean distance of confidence and accuracy over pixels."""
-        number, confidence, right = self.counts.bins
+        number, confidence, right = self.bins
         return float(np.abs(confidence - right).sum() / max(number.sum(), 1))
 
     @property
     def claimed_area(self) -> np.ndarray:
         """Sum of each class's probabilities over its true area: 1 if they add up, NaN if absent."""
-        return _ratio(self.counts.mass, self.counts.area)
+        return _ratio(self.mass, self.area)
 
 
-def count_pixels(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Counts:
-    """Return the counts of one case.
+def measure(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Reliability:
+    """Return the sums of one case.
 
     Parameters
     ----------
@@ -70,7 +56,7 @@ def count_pixels(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Coun
 
     Returns
     -------
-    Counts
+    Reliability
         With a label map, confidence is the largest probability of a pixel, and right a pixel
         labelled with its class. With masks, confidence is each probability, and right is one
         inside its mask.
@@ -78,12 +64,12 @@ def count_pixels(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Coun
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.reliability import Reliability, count_pixels
+    >>> from rankseg.evaluation.reliability import measure
     >>> probs = np.array([[0.9, 0.8, 0.3, 0.5], [0.1, 0.2, 0.7, 0.5]])
-    >>> counts = count_pixels(probs, np.array([0, 1, 1, 255]), void_index=255)
-    >>> counts.mass, counts.area
+    >>> found = measure(probs, np.array([0, 1, 1, 255]), void_index=255)
+    >>> found.mass, found.area
     (array([2., 1.]), array([1, 2]))
-    >>> round(Reliability(counts).error, 3)  # (0.1 + 0.8 + 0.3) / 3
+    >>> round(found.error, 3)  # (0.1 + 0.8 + 0.3) / 3
     0.4
     """
     classes = len(probs)
@@ -91,18 +77,17 @@ def count_pixels(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Coun
         mass = np.array([p.sum(dtype=np.float64) for p in probs])
         area = np.array([np.count_nonzero(mask) for mask in labels])
         bins = sum(_bins(p.ravel(), mask.ravel()) for p, mask in zip(probs, labels, strict=True))
-        return Counts(np.asarray(bins), mass, area)
+        return Reliability(np.asarray(bins), mass, area)
     valid = labels != void_index
     mass = np.array([p[valid].sum(dtype=np.float64) for p in probs])
     area = np.bincount(labels[valid], minlength=classes)
     right = probs.argmax(axis=0) == labels
-    return Counts(_bins(probs.max(axis=0)[valid], right[valid]), mass, area)
+    return Reliability(_bins(probs.max(axis=0)[valid], right[valid]), mass, area)
 
 
-def add_counts(counts: Iterable[Counts]) -> Reliability:
-    """Return what the counts of several cases say together."""
-    bins, mass, area = (sum(parts) for parts in zip(*counts, strict=True))
-    return Reliability(Counts(np.asarray(bins), np.asarray(mass), np.asarray(area)))
+def add(parts: Iterable[Reliability]) -> Reliability:
+    """Return the sums of several cases together."""
+    return Reliability(*(np.sum(sums, axis=0) for sums in zip(*parts, strict=True)))
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:

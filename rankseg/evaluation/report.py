@@ -6,14 +6,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ..files import replacing
 from ..plotting import class_colours
 from .cases import Cases
 from .checking import check_case
 from .pictures import case_panels, figure_png, gains_figure, image_png, reliability_figure
-from .records import METRICS
-from .results import PRESENCES, Evaluation, Result
+from .results import Evaluation, Result
+from .scores import METRICS, PRESENCES
 from .tables import (
     CLASS_HEADINGS,
     COST_HEADINGS,
@@ -33,18 +32,24 @@ MOST = 10
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; margin: 0.5em 0 1.5em }
-caption { text-align: left; font-weight: 600; padding: 0.3em 0 }
+caption { text-align: left; font-weight: 600; padding: 0.3em 0; white-space: nowrap }
 th, td { padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 .panels { display: flex; gap: 0.5em; margin: 0.3em 0 1.2em }
 figure { margin: 0; flex: 1 } figure img { width: 100%; image-rendering: pixelated }
 figcaption { font-size: 85% } p.plot img { max-width: 100% }
+.helps { color: #28965a } .hurts { color: #c8323c }
 .swatch { display: inline-block; width: 0.9em; height: 0.9em }
 """
 
 
 def write_report(
-    evaluation: Evaluation, path: str | Path, cases: Cases | None = None, method: str | None = None
+    evaluation: Evaluation,
+    path: str | Path,
+    cases: Cases | None = None,
+    method: str | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write tables, plots and pictures of an evaluation as HTML.
 
@@ -53,16 +58,20 @@ def write_report(
     evaluation : Evaluation
         What `evaluate` returned.
     path : str or Path
-        The file; one that exists is replaced.
+        The file, written whole or not at all.
     cases : Cases, optional
         Where the cases came from: those with the largest gains and losses are read again and
         drawn. Without it there are no pictures of cases.
     method : str, optional
         Name of the method whose changes are shown, by default the first that is more than a
         baseline.
+    overwrite : bool, default False
+        Replace a file that is there.
 
     Raises
     ------
+    OSError
+        If the file cannot be written, or is there and `overwrite` is False.
     ValueError
         If there is no such method.
     ModuleNotFoundError
@@ -80,7 +89,7 @@ def write_report(
         f'<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
         f"<style>{_STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
-        *_paragraphs(conclusions(evaluation)),
+        _list(conclusions(evaluation)),
         *_scores(evaluation),
         f"<h2>Gain on each case</h2><p>{escape(score_title(*SHOWN))}, in points.</p>",
         _plot(gains_figure(further), "gain on each case, for each method"),
@@ -100,7 +109,8 @@ def write_report(
         _table("Left out", ("case", "reason"), list(evaluation.problems.items())),
         "</html>\n",
     ]
-    Path(path).write_text("\n".join(parts), encoding="utf-8")
+    with replacing(path, overwrite) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _scores(evaluation: Evaluation) -> Iterable[str]:
@@ -137,10 +147,10 @@ def _pictures(evaluation: Evaluation, result: Result, cases: Cases) -> Iterable[
     )
     if mode == "multiclass":
         yield _legend(len(evaluation.records[0].present))
-    for index in _extremes(result.gains):
-        case = check_case(cases.read(evaluation.records[index].name), None, mode, void_index)
-        predictions = {name: predict(case.probs[None])[0] for name, predict in compared}
-        yield f"<h3>{escape(case.name)}: {100 * result.gains[index]:+.2f}</h3>"
+    for name, gain in evaluation.best(result, MOST) + evaluation.worst(result, MOST):
+        case = check_case(cases.read(name), None, mode, void_index)
+        predictions = {method: predict(case.probs[None])[0] for method, predict in compared}
+        yield f"<h3>{escape(name)}: {100 * gain:+.2f} points</h3>"
         figures = [
             f"<figure>{_image(image_png(image), caption)}"
             f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -157,25 +167,21 @@ def _legend(classes: int) -> str:
     return f"<p>Classes: {' '.join(swatches)}</p>"
 
 
-def _extremes(gains: np.ndarray) -> list[int]:
-    order = [int(i) for i in np.argsort(-gains, kind="stable") if not np.isnan(gains[i])]
-    best = [i for i in order[:MOST] if gains[i] > 0]
-    worst = [i for i in order[::-1][:MOST] if gains[i] < 0]
-    return best + worst
-
-
-def _paragraphs(sentences: Iterable[str]) -> list[str]:
-    return [f"<p>{escape(sentence)}</p>" for sentence in sentences]
+def _list(sentences: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
-    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f"<table><caption>{escape(caption)}</caption>\n<tr>{head}</tr>\n{body}</table>"
+
+
+def _cell(text: str) -> str:
+    mark = f' class="{text}"' if text in ("helps", "hurts") else ""
+    return f"<td{mark}>{escape(text)}</td>"
 
 
 def _plot(figure: Any, text: str) -> str:

@@ -1,7 +1,7 @@
 """From records to conclusions: means, gains over the baseline, and how sure they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 from ..metrics import mean_score
 from .bootstrap import FEWEST_GROUPS, LEVEL, gain_interval
 from .methods import Method
-from .records import METRICS, Record, to_lists
-from .reliability import Reliability, add_counts
+from .records import Record, to_lists
+from .reliability import Reliability, add
+from .scores import METRICS, PRESENCES
 
-PRESENCES = ("label", "either")
 _TIE = 1e-9
 
 
@@ -82,10 +82,10 @@ class Evaluation:
 
     methods: tuple[Method, ...]
     records: tuple[Record, ...]
-    problems: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    bootstrap: int = 2000
-    seed: int = 0
+    problems: dict[str, str]
+    settings: dict[str, Any]
+    bootstrap: int
+    seed: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,9 +118,18 @@ class Evaluation:
 
     def worst(self, result: Result, number: int = 10) -> list[tuple[str, float]]:
         """Return the names and gains of the cases that lose most, the worst first."""
-        order = np.argsort(result.gains, kind="stable")[:number]
+        return self._extremes(result, -1, number)
+
+    def best(self, result: Result, number: int = 10) -> list[tuple[str, float]]:
+        """Return the names and gains of the cases that gain most, the best first."""
+        return self._extremes(result, 1, number)
+
+    def _extremes(self, result: Result, sign: int, number: int) -> list[tuple[str, float]]:
+        order = np.argsort(-sign * result.gains, kind="stable")[:number]  # NaN comes last
         return [
-            (self.records[i].name, float(result.gains[i])) for i in order if result.gains[i] < -_TIE
+            (self.records[i].name, float(result.gains[i]))
+            for i in order
+            if sign * result.gains[i] > _TIE
         ]
 
     @cached_property
@@ -131,7 +140,7 @@ class Evaluation:
     @cached_property
     def reliability(self) -> Reliability:
         """Calibration of the probabilities over all cases."""
-        return add_counts(record.counts for record in self.records)
+        return add(record.reliability for record in self.records)
 
     @property
     def seconds(self) -> np.ndarray:
@@ -180,7 +189,7 @@ class Evaluation:
             "calibration": {
                 "error": reliability.error,
                 "bins": {
-                    "number": reliability.counts.bins[0].tolist(),
+                    "number": reliability.bins[0].tolist(),
                     "confidence": to_lists(reliability.confidence),
                     "accuracy": to_lists(reliability.accuracy),
                 },

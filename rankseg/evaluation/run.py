@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..validation import VOID_INDEX, check_void_index
+from ..validation import MODES, VOID_INDEX, check_void_index, choice
 from .cases import Cases
-from .checking import checked_cases
+from .checking import checked_cases, no_usable_case
 from .methods import Method, default_methods
 from .records import open_log, score_case
 from .results import Evaluation
@@ -79,11 +79,12 @@ def evaluate(
     >>> result.verdict, result.gain > 0
     ('helps', True)
     """
+    output_mode = choice("output_mode", output_mode, MODES)
     if methods is None:
         methods = default_methods(output_mode=output_mode)
-    names = tuple(method.name for method in methods)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"methods must be one or more with different names, found {names}")
+    titles = tuple(method.name for method in methods)
+    if not titles or len(set(titles)) < len(titles):
+        raise ValueError(f"methods must be one or more with different names, found {titles}")
     settings = {
         "version": __version__,
         "cases": repr(cases) if isinstance(cases, Cases) else "",
@@ -95,6 +96,9 @@ def evaluate(
         raise ValueError(f"bootstrap must be at least 1, found {bootstrap}")
     problems: dict[str, str] = {}
     records, add = open_log(None if log is None else Path(log), settings)
+    if isinstance(cases, Cases):  # files may have been removed since the log was written
+        names = set(cases.names)
+        records = [record for record in records if record.name in names]
     good = checked_cases(
         cases,
         problems,
@@ -113,7 +117,6 @@ def evaluate(
             progress(len(records) + len(problems))
         del case  # before the next one is read
     if not records:
-        reasons = [f"{name}: {reason}" for name, reason in problems.items()]
-        raise ValueError(f"no usable case; {'; '.join(reasons[:3]) or 'there is none at all'}")
+        raise no_usable_case(problems)
     records.sort(key=lambda record: record.name)
     return Evaluation(tuple(methods), tuple(records), problems, settings, bootstrap, seed)

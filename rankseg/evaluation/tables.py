@@ -3,24 +3,23 @@
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS
-from .methods import TITLES
 from .results import Evaluation, Result
+from .scores import METRICS, PRESENCES, TITLES
 
-SCORE_HEADINGS = ("method", "score", "gain", "95 % interval", "better / same / worse", "verdict")
+SCORE_HEADINGS = ("method", "score", "gain", "95 % interval", "wins/ties/losses", "verdict")
 COST_HEADINGS = ("method", "median time", "peak memory")
 CLASS_HEADINGS = ("class", "cases", "baseline", "score", "gain", "95 % interval", "claimed area")
 
-_PRESENCES = {"label": "classes in label", "either": "classes in label or prediction"}
 _PHRASES = {
     "helps": "helps",
     "hurts": "hurts",
-    "unclear": "no difference beyond noise to",
+    "unclear": "makes no difference beyond noise to",
 }
 
 
 def score_title(metric: str, presence: str) -> str:
     """Name a score."""
-    return f"{TITLES[metric]}, {_PRESENCES[presence]}"
+    return f"{TITLES[metric]}, {PRESENCES[presence]}"
 
 
 def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
@@ -31,7 +30,12 @@ def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple
         comparison: tuple[str, ...] = ("", "", "", "baseline")
         if name != evaluation.names[0]:
             counts = "/".join(map(str, result.counts))
-            comparison = (_signed(result.gain), _interval(result), counts, result.verdict)
+            comparison = (
+                _signed(result.gain),
+                _interval(result.low, result.high),
+                counts,
+                result.verdict,
+            )
         rows.append((name, _percent(result.score), *comparison))
     return rows
 
@@ -66,7 +70,7 @@ def class_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
             _percent(before),
             _percent(after),
             _signed(gain),
-            "" if np.isnan(low) else f"{_signed(low)} to {_signed(high)}",
+            _interval(low, high),
             "" if np.isnan(area) else f"{area:.2f}",
         )
         for label, (cases, before, after, gain, low, high, area) in enumerate(columns)
@@ -81,23 +85,26 @@ def conclusions(evaluation: Evaluation) -> list[str]:
             f"A verdict needs {FEWEST_GROUPS} groups or more, and here the number of groups is "
             f"{evaluation.groups}: do not rely on the intervals."
         )
-    return [*sentences, calibration_sentence(evaluation)]
+    return [*sentences, _calibration_sentence(evaluation)]
 
 
 def _sentence(evaluation: Evaluation, method: str) -> str:
     parts = []
-    for presence, classes in _PRESENCES.items():
-        results = [evaluation.result(method, metric, presence) for metric in TITLES]
-        for verdict, phrase in _PHRASES.items():
-            concerned = [result for result in results if result.verdict == verdict]
-            if concerned:
-                titles = " and ".join(TITLES[result.metric] for result in concerned)
-                gains = ", ".join(_signed(result.gain) for result in concerned)
-                parts.append(f"{phrase} {titles} over {classes} ({gains})")
+    for verdict, phrase in _PHRASES.items():
+        scores = []
+        for presence, classes in PRESENCES.items():
+            results = [evaluation.result(method, metric, presence) for metric in METRICS]
+            results = [result for result in results if result.verdict == verdict]
+            if results:
+                titles = " and ".join(TITLES[result.metric] for result in results)
+                gains = ", ".join(_signed(result.gain) for result in results)
+                scores.append(f"{titles} over {classes} ({gains})")
+        if scores:
+            parts.append(f"{phrase} {', and '.join(scores)}")
     return f"{method}: {'; '.join(parts)}."
 
 
-def calibration_sentence(evaluation: Evaluation) -> str:
+def _calibration_sentence(evaluation: Evaluation) -> str:
     """Say how far the probabilities are from the truth, and what that means."""
     area = evaluation.reliability.claimed_area
     sentence = f"Expected calibration error {100 * evaluation.reliability.error:.1f} %"
@@ -107,7 +114,8 @@ def calibration_sentence(evaluation: Evaluation) -> str:
     worst = known[np.abs(np.log(area[known])).argmax()]
     return (
         f"{sentence}; the probabilities of class {worst} add up to {area[worst]:.2f} times its "
-        "true area, the furthest from 1. RankSEG takes probabilities at their word."
+        "true area, the furthest from 1. RankSEG takes probabilities at their word; rankseg tune "
+        "tries to correct them."
     )
 
 
@@ -119,7 +127,5 @@ def _signed(gain: float) -> str:
     return "" if np.isnan(gain) else f"{100 * gain:+.2f}"
 
 
-def _interval(result: Result) -> str:
-    if np.isnan(result.low):
-        return ""
-    return f"{_signed(result.low)} to {_signed(result.high)}"
+def _interval(low: float, high: float) -> str:
+    return "" if np.isnan(low) else f"{_signed(low)} to {_signed(high)}"

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..config import Config
 from ..validation import MODES, VOID_INDEX, check_void_index, choice, number
-from .candidates import CALIBRATIONS, PRESENCES, Candidate, all_candidates, target
+from .candidates import CALIBRATIONS, TARGETS, Candidate, all_candidates, target
 from .crossvalidation import ALL, CrossValidation, Source
 from .folds import standard_error
-from .methods import TITLES
 from .outcomes import Outcome, Tuning
+from .scores import TITLES
 
 PRUNING_PROBS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -115,7 +115,7 @@ def tune(
     >>> segment = RankSEG.from_config(tuning.config)
     """
     metric = choice("metric", metric, TITLES)
-    presence = choice("presence", presence, PRESENCES)
+    presence = choice("presence", presence, TARGETS)
     output_mode = choice("output_mode", output_mode, MODES)
     if not solvers:
         raise ValueError("solvers must name one or more")

@@ -5,19 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from ..activations import activate, check_activation
 from ..predictor import RankSEG
-from ..validation import choice
+from . import needs
 
-try:
+with needs("monai"):
     import torch
     from monai.config import KeysCollection, NdarrayOrTensor
     from monai.data import MetaTensor
     from monai.transforms import MapTransform, Transform
     from monai.utils import TransformBackends, convert_to_dst_type
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        'MONAI is not installed: pip install "rankseg[monai]"', name="monai"
-    ) from error
 
 __all__ = ["AsRankSEG", "AsRankSEGD", "AsRankSEGDict", "AsRankSEGd"]
 
@@ -57,9 +54,7 @@ class AsRankSEG(Transform):
     def __init__(self, *, activation: str | None = None, **settings: Any) -> None:
         if "class_axis" in settings:
             raise TypeError("class_axis is no option here: classes are the first axis of an image")
-        if activation is not None:
-            activation = choice("activation", activation, ("softmax", "sigmoid"))
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.segment = RankSEG(**settings)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -89,9 +84,7 @@ class AsRankSEG(Transform):
         if img.ndim < 2:
             raise ValueError(f"img must have shape (class, *spatial), found {tuple(img.shape)}")
         values = img.as_tensor() if isinstance(img, MetaTensor) else img
-        if self.activation is not None:
-            values = _activate(torch.as_tensor(values), self.activation)
-        result = self.segment(values[None])
+        result = self.segment(activate(values, self.activation, 0)[None])
         if self.segment.output_mode == "multilabel":
             result = result[0]
         # The batch axis of labels stays, as the channel axis that MONAI expects.
@@ -143,10 +136,3 @@ class AsRankSEGd(MapTransform):
 
 
 AsRankSEGD = AsRankSEGDict = AsRankSEGd
-
-
-def _activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
-    if not logits.is_floating_point():
-        raise TypeError(f"img must hold floating-point logits, found {logits.dtype}")
-    logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-    return logits.softmax(0) if activation == "softmax" else logits.sigmoid()

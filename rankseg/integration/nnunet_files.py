@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from . import needs
+
 
 @dataclass(frozen=True)
 class Model:
@@ -38,12 +40,8 @@ class Model:
     @classmethod
     def read(cls, dataset_json: Path, plans_json: Path) -> "Model":
         """Read both files; PyTorch is not loaded by it."""
-        try:
+        with needs("nnunet"):
             from nnunetv2.imageio import reader_writer_registry as registry
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                'nnU-Net is not installed: pip install "rankseg[nnunet]"', name="nnunetv2"
-            ) from error
         dataset = _read_json(dataset_json, ["labels", "file_ending"])
         plans = _read_json(plans_json, ["image_reader_writer", "transpose_backward"])
         try:

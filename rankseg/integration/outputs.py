@@ -1,27 +1,28 @@
-"""What the Transformers and SAM integrations share: fields, sizes, resizing, the predictor."""
+"""What the Transformers and SAM integrations share: fields, families, sizes, the predictor."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
 from ..predictor import RankSEG
+from . import needs
 
-try:
+with needs("torch"):
     import torch
     from torch import Tensor
     from torch.nn.functional import interpolate
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f'{error.name} is not installed: pip install "rankseg[torch]"', name=error.name
-    ) from error
-
-# torch is imported above for the modules beside, too: the error is written once.
-__all__ = ["Size", "Sizes", "Tensor", "torch"]
-__all__ += ["check_queries", "check_size", "check_sizes", "check_target_sizes"]
-__all__ += ["make_predictor", "read", "read_tensor", "resize"]
 
 Size: TypeAlias = tuple[int, int]
 Sizes: TypeAlias = Sequence[Sequence[int]] | Tensor
+
+# The adapter of a SAM family, by the first of these that the type of its outputs begins with.
+SAM_ADAPTERS = {
+    "Sam3Tracker": "Sam2",  # SAM 3 with points and boxes has the outputs and steps of SAM 2
+    "EdgeTam": "Sam2",
+    "Sam3": "Sam3",
+    "Sam2": "Sam2",
+    "Sam": "Sam1",
+}
 
 
 def read(outputs: Any, name: str) -> Any:
@@ -54,6 +55,14 @@ def read_tensor(outputs: Any, name: str, *axes: str) -> Tensor:
             f"outputs.{name} must have shape ({', '.join(axes)}), found {tuple(value.shape)}"
         )
     return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def check_sam_family(outputs: Any, adapter: str) -> None:
+    """Refuse outputs whose type is of another SAM family; a type without a family passes."""
+    name = type(outputs).__name__
+    owner = next((SAM_ADAPTERS[key] for key in SAM_ADAPTERS if name.startswith(key)), adapter)
+    if owner != adapter:
+        raise ValueError(f"{adapter} cannot read {name}: use {owner} of rankseg.integration.sam")
 
 
 def check_queries(**fields: Tensor) -> None:
@@ -106,3 +115,14 @@ def make_predictor(settings: Mapping[str, Any] | None, output_mode: str) -> Rank
     if settings is not None and not isinstance(settings, Mapping):
         raise TypeError(f"rankseg_kwargs must be a dict or None, found {settings!r}")
     return RankSEG(**{"output_mode": output_mode, **(settings or {})}, class_axis=1)
+
+
+def make_mask_predictor(settings: Mapping[str, Any] | None) -> RankSEG:
+    """Return RankSEG with the user's settings for masks that do not depend on each other."""
+    predictor = make_predictor(settings, "multilabel")
+    if predictor.output_mode != "multilabel":
+        raise ValueError(
+            "rankseg_kwargs must have output_mode='multilabel' or none: the masks of prompts "
+            f"and instances are no classes, found {predictor.output_mode!r}"
+        )
+    return predictor

@@ -4,35 +4,27 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-try:
-    import torch
-except ImportError as error:
-    raise ModuleNotFoundError(
-        'PyTorch is not installed: pip install "rankseg[torch]"', name="torch"
-    ) from error
-
+from ..activations import activate, check_activation
 from ..predictor import RankSEG
-from ..validation import choice
+from . import needs
 
-ACTIVATIONS = ("softmax", "sigmoid")
+with needs("torch"):
+    import torch
 
 
 class RankSEGModule(torch.nn.Module):
     """Segment with the best expected Dice or IoU; `rankseg.RankSEG` as a module.
 
     It has no parameters and no buffers, and never records gradients. It works in eager mode, in
-    ``torch.export`` (strict or not) and in ``torch.compile`` without a graph break. There the
-    number of passes is fixed and values are not checked, so that a pixel within float32 rounding
-    of a threshold may be decided differently. Of the solvers for Dice and IoU only RMA can be
-    exported.
+    ``torch.export`` (strict or not) and in ``torch.compile`` without a graph break.
 
     Parameters
     ----------
-    metric, smooth, output_mode, solver, pruning_prob, class_axis, **solver_params
-        As in `rankseg.RankSEG`.
+    metric, smooth, output_mode, solver, pruning_prob, class_axis, **settings
+        As in `rankseg.RankSEG`, `calibration` and the parameters of the solver among them.
     activation : {None, "softmax", "sigmoid"}
-        What turns the scores into probabilities: None if they are probabilities, else it is
-        computed here, in float32 for half precisions.
+        What turns the scores into probabilities, in float32 for half precisions. By default they
+        are probabilities already.
 
     Raises
     ------
@@ -41,10 +33,14 @@ class RankSEGModule(torch.nn.Module):
 
     Notes
     -----
-    In ``torch.export`` batch and spatial sizes may be dynamic, from 9 pixels an axis on: the
-    first thresholds are found on every eighth line. For ONNX, export the network without this
-    module and put the solver behind it with `rankseg.export.append_rma`, which emits fewer and
-    faster operators; ``torch.onnx.export`` of this module works too.
+    Exported or compiled, the number of passes is fixed and values are not checked, so that a pixel
+    within float32 rounding of a threshold may be decided differently. Of the solvers for Dice and
+    IoU only RMA can be traced. Batch and spatial sizes may be dynamic, from 9 pixels an axis on:
+    the first thresholds are found on every eighth line.
+
+    For ONNX, export the network without this module and put the solver behind it with
+    `rankseg.export.append_rma`, which emits fewer and faster operators; ``torch.onnx.export`` of
+    this module works too.
 
     Examples
     --------
@@ -54,6 +50,14 @@ class RankSEGModule(torch.nn.Module):
     >>> labels = network(torch.rand(2, 3, 20, 30))
     >>> labels.shape, labels.dtype
     (torch.Size([2, 18, 28]), torch.int64)
+
+    An exported program runs where rankseg is not installed:
+
+    >>> sizes = {0: torch.export.Dim("batch")}
+    >>> example = torch.rand(2, 3, 20, 30)
+    >>> program = torch.export.export(network, (example,), dynamic_shapes=(sizes,))
+    >>> program.module()(torch.rand(5, 3, 20, 30)).shape
+    torch.Size([5, 18, 28])
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class RankSEGModule(torch.nn.Module):
         *,
         activation: str | None = None,
         class_axis: int = 1,
-        **solver_params: Any,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.predictor = RankSEG(
@@ -76,11 +80,9 @@ class RankSEGModule(torch.nn.Module):
             solver,
             pruning_prob,
             class_axis=class_axis,
-            **solver_params,
+            **settings,
         )
-        if activation is not None:
-            activation = choice("activation", activation, ACTIVATIONS)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self._segment = _as_graph_node(self.predictor, self.activation)
 
     def forward(self, scores: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
@@ -115,17 +117,12 @@ class RankSEGModule(torch.nn.Module):
         self._segment = _as_graph_node(self.predictor, self.activation)
 
 
-@cache  # torch knows these functions by their id, which must not be used again
+@cache  # PyTorch before 2.7 keeps only the id of such a function, which must not be used again
 def _as_graph_node(predictor: RankSEG, activation: str | None) -> Callable[..., torch.Tensor]:
     # torch.compile does not read the code behind this function, it traces what the code does to
     # a symbolic tensor. The settings are not arguments, whose floats would become symbols.
     def segment(scores: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-        scores = scores.detach()
-        wide = torch.promote_types(scores.dtype, torch.float32)
-        if activation == "softmax":
-            scores = torch.softmax(scores, predictor.class_axis, wide)
-        elif activation == "sigmoid":
-            scores = torch.sigmoid(scores.to(wide))
-        return predictor(scores, valid=valid)
+        probs = activate(scores, activation, predictor.class_axis)
+        return predictor(probs, valid=valid)
 
     return torch.compiler.allow_in_graph(segment)

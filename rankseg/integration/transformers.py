@@ -8,18 +8,21 @@ and panoptic segmentation are out of scope.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from . import needs
 from .outputs import (
     Size,
     Sizes,
-    Tensor,
     check_queries,
     check_target_sizes,
     make_predictor,
     read,
     read_tensor,
     resize,
-    torch,
 )
+
+with needs("torch"):
+    import torch
+    from torch import Tensor
 
 __all__ = ["postprocess", "restore_semantic_probs"]
 
@@ -156,8 +159,13 @@ def _restore(outputs: Any, model: Any, target_sizes: Sizes | None) -> Iterator[T
 def _from_logits(outputs: Any, target_sizes: Sizes | None) -> Iterator[Tensor]:
     logits = read_tensor(outputs, "logits", "batch", "class", "height", "width")
     for i, size in enumerate(check_target_sizes(target_sizes, len(logits))):
-        scores = resize(logits[i : i + 1], size)[0]
-        yield scores.sigmoid() if len(scores) == 1 else scores.softmax(0)
+        yield _dense_probs(logits[i : i + 1], size)
+
+
+def _dense_probs(logits: Tensor, size: Size | None) -> Tensor:
+    """Return the probabilities (class, height, width) of one image."""
+    scores = resize(logits, size)[0]
+    return scores.sigmoid() if len(scores) == 1 else scores.softmax(0)
 
 
 def _from_queries(

@@ -4,20 +4,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..validation import number
+from . import needs
 from .outputs import (
     Sizes,
-    Tensor,
     check_queries,
+    check_sam_family,
     check_target_sizes,
+    make_mask_predictor,
     read,
     read_tensor,
     resize,
-    torch,
 )
-from .sam_adapter import SamAdapter
+
+with needs("torch"):
+    import torch
+    from torch import Tensor
 
 
-class Sam3(SamAdapter):
+class Sam3:
     """Instances and the semantic mask of a concept in SAM 3.
 
     Parameters
@@ -45,7 +49,7 @@ class Sam3(SamAdapter):
     def __init__(
         self, *, rankseg_kwargs: Mapping[str, Any] | None = None, threshold: float = 0.3
     ) -> None:
-        super().__init__(rankseg_kwargs)
+        self._segment = make_mask_predictor(rankseg_kwargs)
         self._threshold = number("threshold", threshold, 0, 1)
 
     def restore_instance_mask_probs(
@@ -98,7 +102,7 @@ class Sam3(SamAdapter):
             results = []
             for found in self._instances(outputs, target_sizes, original_sizes):
                 probs = found.pop("mask_probs")
-                results.append(found | {"masks": self.segment(probs[:, None])[:, 0]})
+                results.append(found | {"masks": self._segment(probs[:, None])[:, 0]})
             return results
 
     def restore_semantic_mask_probs(
@@ -143,12 +147,12 @@ class Sam3(SamAdapter):
         """
         with torch.no_grad():
             restored = self._semantic(outputs, target_sizes, original_sizes)
-            return [self.segment(probs[None])[0, 0] for probs in restored]
+            return [self._segment(probs[None])[0, 0] for probs in restored]
 
     def _instances(
         self, outputs: Any, target_sizes: Sizes | None, original_sizes: Sizes | None
     ) -> Iterator[dict[str, Tensor]]:
-        self.check_family(outputs)
+        check_sam_family(outputs, "Sam3")
         masks = read_tensor(outputs, "pred_masks", "batch", "query", "height", "width")
         boxes = read_tensor(outputs, "pred_boxes", "batch", "query", "4")
         logits = read_tensor(outputs, "pred_logits", "batch", "query")
@@ -169,7 +173,7 @@ class Sam3(SamAdapter):
     def _semantic(
         self, outputs: Any, target_sizes: Sizes | None, original_sizes: Sizes | None
     ) -> Iterator[Tensor]:
-        self.check_family(outputs)
+        check_sam_family(outputs, "Sam3")
         logits = read_tensor(outputs, "semantic_seg", "batch", "1", "height", "width")
         sizes = original_sizes if target_sizes is None else target_sizes
         for i, size in enumerate(check_target_sizes(sizes, len(logits))):
