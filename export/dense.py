@@ -40,7 +40,7 @@ class DenseSolver(Solver):
     def scan(self, p: Value, start: Value, step: Value) -> tuple[Value, Value]:
         """Read the map once a threshold."""
         found = [self.above(p, start + step * i) for i in reversed(range(GRID))]
-        join = partial(self.fragment.add, "Concat", axis=self.axes[-1])
+        join = partial(self.fragment.add, "Concat", axis=self.axes[-2])
         size, overlap = (join(list(x), self.state) for x in zip(*found, strict=True))
         return size, overlap
 

@@ -202,7 +202,7 @@ class Solver:
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
         """Return the best threshold across the sliver, or one that leaves the mask empty."""
-        f, axis = self.fragment, self.axes[-1]
+        f, axis = self.fragment, self.axes[-2]
         nothing = rows.mass - rows.mass
         size, overlap = (
             f.add("Concat", [nothing, x.cast(self.state)], self.state, axis=axis)

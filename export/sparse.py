@@ -126,7 +126,7 @@ class SparseSolver(Solver):
         return joined.cast(mask.dtype).matmul(mask.reshape([0, 0, -1]), "weighted")
 
     def gather(self, p: Value) -> None:
-        """Gather the open pixels, and the first lest there be none: (batch, class, n, 1, ...)."""
+        """Gather the open pixels, and the first lest there be none: (batch, class, 1, ..., n)."""
         f = self.fragment
         f.scope = "open/"
         anywhere = self.open.cast(TensorProto.FLOAT).reshape([0, -1])
@@ -134,14 +134,14 @@ class SparseSolver(Solver):
         first, yes = f.indices([0], "axes"), f.constant([1.0], TensorProto.FLOAT, "yes")
         anywhere = f.add("ScatterElements", [anywhere, first, yes], TensorProto.FLOAT)
         self.where = f.add("NonZero", [anywhere], TensorProto.INT64, "pixels").reshape([-1])
-        column = self.where.reshape([-1, *[1] * (len(self.axes) - 1)])
+        last = self.where.reshape([*[1] * (len(self.axes) - 1), -1])
         flat = p.reshape([0, 0, -1])
-        self.pixels = f.add("Gather", [flat, column], p.dtype, "probs", axis=2)
+        self.pixels = f.add("Gather", [flat, last], p.dtype, "probs", axis=2)
         self.before = (self.pixels > self.start).cast(p.dtype, "before")
 
     def total(self, x: Value) -> Value:
         """Sum over the gathered pixels."""
-        return x.reduce("ReduceSum", [2]).cast(self.state)
+        return x.reduce("ReduceSum", [self.axes[-1]]).cast(self.state)
 
     def change(self, threshold: Value) -> tuple[Value, Value]:
         """Return by how much a threshold inside the brackets changes the count and the sum."""
@@ -152,6 +152,12 @@ class SparseSolver(Solver):
     def scan(self, start: Value, step: Value) -> tuple[Value, Value]:
         """Try all thresholds at once, along the last axis."""
         grid = np.arange(GRID)[::-1].reshape([1] * (1 + len(self.axes)) + [GRID])
+        size, overlap = self.change(start + step * self.fragment.constant(grid, step.dtype, "grid"))
+        return size + self.first.size, overlap + self.first.overlap
+
+    def scan(self, start: Value, step: Value) -> tuple[Value, Value]:
+        """Try all thresholds at once, along the axis before the pixels."""
+        grid = np.arange(GRID)[::-1].reshape([*[1] * len(self.axes), GRID, 1])
         size, overlap = self.change(start + step * self.fragment.constant(grid, step.dtype, "grid"))
         return size + self.first.size, overlap + self.first.overlap
 
