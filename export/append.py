@@ -120,7 +120,6 @@ def append_rma(
         "output": ending.output,
         "source": ending.source,
         **splice.record,
-        "prefix": splice.new.prefix,
         "source_sha256": digest,
         "rankseg": __version__,
     }

@@ -144,7 +144,7 @@ def as_function(tail: Tail, source: str, opset: int) -> tuple[NodeProto, Functio
         function goes into the model's `functions`, which takes IR version 8 or newer.
     """
     constants = [
-        helper.make_node("Constant", [], [tensor.name], name=tensor.name, value=tensor)
+        helper.make_node("Constant", [], [tensor.name], value=tensor)
         for tensor in tail.initializers
     ]
     function = helper.make_function(

@@ -150,12 +150,6 @@ class SparseSolver(Solver):
         return self.total(moved), self.total(x * moved)
 
     def scan(self, start: Value, step: Value) -> tuple[Value, Value]:
-        """Try all thresholds at once, along the last axis."""
-        grid = np.arange(GRID)[::-1].reshape([1] * (1 + len(self.axes)) + [GRID])
-        size, overlap = self.change(start + step * self.fragment.constant(grid, step.dtype, "grid"))
-        return size + self.first.size, overlap + self.first.overlap
-
-    def scan(self, start: Value, step: Value) -> tuple[Value, Value]:
         """Try all thresholds at once, along the axis before the pixels."""
         grid = np.arange(GRID)[::-1].reshape([*[1] * len(self.axes), GRID, 1])
         size, overlap = self.change(start + step * self.fragment.constant(grid, step.dtype, "grid"))
@@ -166,7 +160,7 @@ class SparseSolver(Solver):
         threshold, dtype = self.better, self.pixels.dtype
         numerator, denominator = self.first.overlap + rows.offset, rows.base + self.first.size
         for i in range(STEPS):
-            self.fragment.scope = f"step{i + 1}/"
+            self.fragment.scope = f"up{i + 1}/"
             size, overlap = self.change(threshold.cast(dtype))
             threshold = maximum(threshold, (numerator + overlap) / (denominator + size))
         threshold = minimum(threshold, self.top)

@@ -69,10 +69,11 @@ class Splice:
 
     def _tail(self, settings: TailSettings, value: str, element_type: int, form: str) -> str:
         classes = self.shape[self.axes.index("C")]
+        flat = form == "flat"  # names inside a function are its own
         made = tail(
             settings,
-            value,
-            prefix=self.new.prefix,
+            value if flat else "map",
+            prefix=self.new.prefix if flat else "",
             opset=self.index.opset,
             spatial_ndim=self.axes.count("S"),
             num_classes=classes if isinstance(classes, int) else None,
@@ -80,16 +81,17 @@ class Splice:
             class_axis=self.axes.index("C"),
         )
         self.result_type = made.output_type
-        if form == "flat":
+        if flat:
             self.new.nodes += made.nodes
             self.new.initializers += made.initializers
             self.model.graph.value_info.extend(made.value_info)
-        else:
-            node, function = as_function(made, value, self.index.opset)
-            node.name = self.new.prefix + node.name
-            self._add_function(function, node)
-            self.new.nodes.append(node)
-        return made.output
+            return made.output
+        node, function = as_function(made, "map", self.index.opset)
+        node.name, output = self.new.prefix + node.name, self.new.prefix + made.output
+        node.input[:], node.output[:] = [value], [output]
+        self._add_function(function, node)
+        self.new.nodes.append(node)
+        return output
 
     def _add_function(self, function: onnx.FunctionProto, node: NodeProto) -> None:
         taken = {f.name for f in self.model.functions if f.domain == function.domain}
