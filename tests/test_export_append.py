@@ -514,7 +514,7 @@ def test_keep_outputs():
 def test_names_do_not_collide():
     model = make_model([node("Softmax", "logits", "r/whole", axis=1)], ["r/whole"])
     made = append_rma(model)
-    assert appended(made)["labels"]["prefix"] == "r2/"
+    assert any(node.output[0].startswith("r2/") for node in made.graph.node)
     check(model, made, "r/whole")
 
 
@@ -531,7 +531,7 @@ def test_a_value_that_a_subgraph_reads_stays():
     ]
     model = make_model(nodes, ["y", "z"], out_type=TensorProto.INT64)
     made = append_rma(model, "y", activation="softmax")
-    assert appended(made)["labels"]["prefix"] == "r2/"
+    assert any(node.output[0].startswith("r2/") for node in made.graph.node)
     check(model, made, "logits", None, "softmax")
     feeds = {"x": picture()}
     np.testing.assert_array_equal(run(made, feeds, "z")[0], run(model, feeds, "z")[0])
