@@ -4,18 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..extras import how_to_install
+
 EXIT_CODE = 2
-_EXTRAS = {
-    "typer": "cli",
-    "rich": "cli",
-    "matplotlib": "cli",
-    "PIL": "cli",
-    "torch": "torch",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "nibabel": "nifti",
-    "nnunetv2": "nnunet",
-}
 
 
 class CommandError(Exception):
@@ -34,16 +25,25 @@ def one_line_errors() -> Iterator[None]:
     except CommandError as error:
         _exit(str(error))
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+        message = how_to_install(error)
+        if message is None:
             raise
-        _exit(f'{package} is not installed: pip install "rankseg[{_EXTRAS[package]}]"')
+        _exit(message)
     except OSError as error:
         _exit(describe(error))
     except MemoryError:
         _exit("not enough memory for one sample and its result")
     except KeyboardInterrupt:
         _exit("interrupted")
+
+
+@contextmanager
+def library_errors(prefix: str = "") -> Iterator[None]:
+    """Turn what the library refuses into one line, which `prefix` begins."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{prefix}{describe(error)}") from error
 
 
 def describe(error: Exception) -> str:

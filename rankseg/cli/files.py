@@ -1,105 +1,29 @@
-"""Files of the command line: probabilities in, labels out."""
+"""Files of the command line: which names results can have, and how labels are written."""
 
+import gzip
 from collections.abc import Iterable
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
 import numpy as np
 
 from ..files import check_target
-from .errors import CommandError, describe
+from .errors import CommandError
 
-READABLE = (".npy", ".npz", ".pt")
-WRITABLE = (".npy", ".png")
-_MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK"}
+WRITABLE = (".npy", ".png", ".nii.gz")
 
 
-def read_array(path: Path, key: str | None = None) -> np.ndarray:
-    """Read a floating-point array; one in a .npy file stays on disk until it is used.
-
-    Parameters
-    ----------
-    path : Path
-        A .npy, .npz or .pt file. Nothing that it could contain is executed.
-    key : str, optional
-        Name of the array in an .npz file or a .pt dictionary with several.
-
-    Raises
-    ------
-    CommandError
-        If there is no such file or array, or the file is not what its name says.
-    """
-    suffix = _check_file(path)
-    if key is not None and suffix == ".npy":
-        raise CommandError(f"{path}: --key is for .npz and .pt files; a .npy file has one array")
-    reader = {".npy": _read_npy, ".npz": _read_npz, ".pt": _read_torch}[suffix]
-    try:
-        array = reader(path, key)
-    except (CommandError, ImportError, MemoryError, OSError):
-        raise
-    except Exception as error:  # a damaged file can raise anything in its reader
-        reason = shorten(describe(error), width=160, placeholder=" ...")
-        raise CommandError(f"{path}: not a readable {suffix} file: {reason}") from error
-    if array.dtype.kind != "f":
-        raise CommandError(f"{path}: probabilities must be floating-point, found {array.dtype}")
-    return array
-
-
-def _check_file(path: Path) -> str:
-    """Return the suffix, after a look at the first bytes."""
-    suffix = path.suffix.lower()
-    if not path.exists():
-        raise CommandError(f"{path}: no such file or folder")
-    if suffix not in READABLE:
-        raise CommandError(f"{path}: expected a folder, or a file named {', '.join(READABLE)}")
-    magic = _MAGIC.get(suffix, b"")
-    with path.open("rb") as file:
-        if file.read(len(magic)) != magic:
-            raise CommandError(f"{path}: the content is not that of a {suffix} file")
-    return suffix
-
-
-def _read_npy(path: Path, key: str | None) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return archive[_choose_key(path, archive.files, key)]
-
-
-def _read_torch(path: Path, key: str | None) -> np.ndarray:
-    import torch
-
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, dict):
-        content = content[_choose_key(path, list(content), key)]
-    if not isinstance(content, torch.Tensor):
-        raise CommandError(f"{path}: expected a tensor, found {type(content).__name__}")
-    content = content.detach()
-    if content.dtype == torch.bfloat16:  # NumPy has no such dtype; the core computes in float32
-        content = content.float()
-    return content.numpy()
-
-
-def _choose_key(path: Path, names: list[str], key: str | None) -> str:
-    if key is None and len(names) == 1:
-        return names[0]
-    if key not in names:
-        problem = "choose an array with --key" if key is None else f"no array {key!r}"
-        raise CommandError(f"{path}: {problem}; there are: {', '.join(map(str, names)) or 'none'}")
-    return key
-
-
-def check_output(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
-    """Refuse a name that a result cannot have, before the work."""
-    if path.suffix.lower() not in suffixes:
-        raise CommandError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
+def check_output(
+    path: Path, suffixes: tuple[str, ...], overwrite: bool, source: Path | None = None
+) -> None:
+    """Refuse a name that a result made of the file `source` cannot have, before the work."""
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise CommandError(f"{path}: is the input, which is never overwritten")
     try:
         check_target(path, overwrite)
     except FileExistsError as error:
         raise CommandError(f"{error}; --overwrite replaces it") from error
+    if not path.name.lower().endswith(suffixes):
+        raise CommandError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
 
 
 def write_npy(
@@ -124,6 +48,17 @@ def write_png(path: Path, labels: np.ndarray, colours: np.ndarray) -> None:
     image = Image.fromarray(labels.astype(np.uint8))
     image.putpalette(colours.astype(np.uint8).tobytes())
     image.save(path, format="PNG")
+
+
+def write_nifti(path: Path, labels: np.ndarray, source: Path) -> None:
+    """Write labels as compressed NIfTI with the affine and the header of another such file."""
+    import nibabel
+
+    like = nibabel.load(source)
+    labels = labels.astype(np.uint8) if labels.dtype == bool else labels  # NIfTI has no bool
+    image = type(like)(labels, like.affine, like.header, dtype=labels.dtype)
+    image.header["cal_min"] = image.header["cal_max"] = 0  # the range of shades in a viewer
+    path.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -1,11 +1,13 @@
-"""Arrays in files: .npy, .npz, NIfTI and label images."""
+"""Arrays in files: .npy, .npz, .pt, NIfTI and label images; and probabilities kept as integers."""
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
+
+from ..extras import optional_imports
 
 
 def suffix_of(path: Path) -> str:
@@ -15,16 +17,16 @@ def suffix_of(path: Path) -> str:
 
 
 def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
-    """Read the array of a file.
+    """Read the array of a file; one in a .npy file stays on disk until it is used.
 
     Parameters
     ----------
     path : Path
         A file with one of the `SUFFIXES`.
     key : str, optional
-        Name of the array in an .npz file.
+        Name of the array in an .npz file or a .pt dictionary.
     usual : tuple of str
-        Names to look for in an .npz file with several arrays if no key is given.
+        Names to look for among several arrays if no key is given.
 
     Raises
     ------
@@ -34,11 +36,41 @@ def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarra
         If a package that reads such files is not installed.
     """
     try:
-        return _READERS[suffix_of(path)](path, key, usual)
+        with optional_imports():
+            return _READERS[suffix_of(path)](path, key, usual)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in its reader
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
+        reason = shorten(str(error) or type(error).__name__, width=160, placeholder=" ...")
+        raise ValueError(f"{path.name} cannot be read: {reason}") from error
+
+
+def divisor_of(dtype: np.dtype, scale: float | None) -> float | None:
+    """Return the value that stands for probability 1, or None where that is 1.
+
+    Parameters
+    ----------
+    dtype : dtype
+        That of the values in a file.
+    scale : float, optional
+        What the user says. By default the maximum of an integer dtype.
+    """
+    return np.iinfo(dtype).max if scale is None and dtype.kind in "iu" else scale
+
+
+def as_probabilities(values: np.ndarray, divisor: float | None) -> np.ndarray:
+    """Divide the values of a file; integers become float32, and the byte order the native one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg.evaluation.reading import as_probabilities
+    >>> as_probabilities(np.array([0, 51, 255], np.uint8), 255)
+    array([0. , 0.2, 1. ], dtype=float32)
+    """
+    native = np.float32 if values.dtype.kind in "iu" else values.dtype.newbyteorder("=")
+    values = values.astype(native, copy=False)
+    return values if divisor is None else values / np.asarray(divisor, values.dtype)
 
 
 def _read_npy(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
@@ -46,38 +78,52 @@ def _read_npy(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray
 
 
 def _read_npz(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        names = archive.files
-        if key is None:
-            known = [name for name in names if name in usual]
-            key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
-        if key not in names:
-            problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
-            raise ValueError(f"{problem} {', '.join(names)}")
-        return archive[key]
+    with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+        return archive[_choose(archive.files, key, usual)]
+
+
+def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    import torch
+
+    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, dict):
+        content = content[_choose(content, key, usual)]
+    if not isinstance(content, torch.Tensor):
+        raise ValueError(f"expected a tensor, found {type(content).__name__}")
+    content = content.detach()
+    if content.dtype == torch.bfloat16:  # NumPy has no such dtype; the core computes in float32
+        content = content.float()
+    return content.numpy()
+
+
+def _choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> str:
+    names = list(names)
+    if key is None:
+        known = [name for name in names if name in usual]
+        key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
+    if key not in names:
+        problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
+        raise ValueError(f"{problem} {', '.join(map(str, names))}")
+    return key
 
 
 def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
-    return np.asanyarray(_import("nibabel", "nifti").load(path).dataobj)
+    import nibabel
+
+    return np.asanyarray(nibabel.load(path).dataobj)
 
 
 def _read_png(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
-    with _import("PIL.Image", "cli").open(path) as image:
+    from PIL import Image
+
+    with Image.open(path) as image:
         return np.asarray(image)
-
-
-def _import(module: str, extra: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        message = f'{package} is not installed: pip install "rankseg[{extra}]"'
-        raise ModuleNotFoundError(message, name=package) from error
 
 
 _READERS: dict[str, Callable[[Path, str | None, tuple[str, ...]], np.ndarray]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
+    ".pt": _read_torch,
     ".nii.gz": _read_nifti,
     ".nii": _read_nifti,
     ".png": _read_png,

@@ -7,9 +7,9 @@ import numpy as np
 
 from ..activations import activate, check_activation
 from ..predictor import RankSEG
-from . import needs
+from ..extras import optional_imports
 
-with needs("monai"):
+with optional_imports():
     import torch
     from monai.config import KeysCollection, NdarrayOrTensor
     from monai.data import MetaTensor

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import needs
+from ..extras import optional_imports
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Model:
     @classmethod
     def read(cls, dataset_json: Path, plans_json: Path) -> "Model":
         """Read both files; PyTorch is not loaded by it."""
-        with needs("nnunet"):
+        with optional_imports():
             from nnunetv2.imageio import reader_writer_registry as registry
         dataset = _read_json(dataset_json, ["labels", "file_ending"])
         plans = _read_json(plans_json, ["image_reader_writer", "transpose_backward"])

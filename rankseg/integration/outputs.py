@@ -5,9 +5,9 @@ from numbers import Integral
 from typing import Any, TypeAlias
 
 from ..predictor import RankSEG
-from . import needs
+from ..extras import optional_imports
 
-with needs("torch"):
+with optional_imports():
     import torch
     from torch import Tensor
     from torch.nn.functional import interpolate

@@ -8,7 +8,7 @@ always multilabel. Only torch is needed.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import needs
+from ..extras import optional_imports
 from .outputs import (
     Sizes,
     check_sam_family,
@@ -20,7 +20,7 @@ from .outputs import (
 )
 from .sam3 import Sam3
 
-with needs("torch"):
+with optional_imports():
     import torch
     from torch import Tensor
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..validation import number
-from . import needs
+from ..extras import optional_imports
 from .outputs import (
     Sizes,
     check_queries,
@@ -16,7 +16,7 @@ from .outputs import (
     resize,
 )
 
-with needs("torch"):
+with optional_imports():
     import torch
     from torch import Tensor
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from ..activations import activate, check_activation
 from ..predictor import RankSEG
-from . import needs
+from ..extras import optional_imports
 
-with needs("torch"):
+with optional_imports():
     import torch
 
 

@@ -8,7 +8,7 @@ and panoptic segmentation are out of scope.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import needs
+from ..extras import optional_imports
 from .outputs import (
     Size,
     Sizes,
@@ -20,7 +20,7 @@ from .outputs import (
     resize,
 )
 
-with needs("torch"):
+with optional_imports():
     import torch
     from torch import Tensor
 
