@@ -107,6 +107,9 @@ def append_rma(
     activation = "auto" if activation == "auto" else settings.activation
     source, digest = load(model)
     index = GraphIndex(source)
+    done = [name for name in index.outputs() if name in appended(source)]
+    if output in done or (output is None and done == index.outputs()):
+        raise ValueError(f"output {output or done[0]!r} is RankSEG's already")
     # What is kept needs the Softmax, and resized probabilities are not those of resized logits.
     fold = resize_to is None and not keep_outputs
     ending = plan(index, output, activation, class_axis, fold)

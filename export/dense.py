@@ -44,8 +44,9 @@ class DenseSolver(Solver):
         size, overlap = (join(list(x), self.state) for x in zip(*found, strict=True))
         return size, overlap
 
-    def labels(self, p: Value, rows: Rows) -> Value:
+    def labels(self, p: Value) -> Value:
         """Let the classes compete at every pixel."""
+        p, rows = self.measure(p)
         threshold = self.threshold(p, rows)
         self.fragment.scope = "labels/"
         mask = (p > threshold).cast(p.dtype, "mask")

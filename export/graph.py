@@ -172,6 +172,11 @@ def summary(settings: TailSettings) -> str:
     source = f"the {settings.activation} of logits" if settings.activation else "probabilities"
     if settings.calibration is not None:
         source += f", calibrated ({settings.calibration.kind} scaling)"
+    if settings.accuracy:
+        return (
+            f"The most probable class of each pixel under {source}, of those that exceed "
+            f"pruning_prob at some pixel (RankSEG with smooth={settings.smooth:g})."
+        )
     return (
         f"{result} with the best expected {metric} (smooth={settings.smooth:g}) under {source}: "
         "for each sample and class the threshold of the best mask (RankSEG, RMA)"

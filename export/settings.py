@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 
 from ..calibration import Calibration
+from ..objectives import ACCURACY
 from ..validation import VOID_INDEX, Settings, check_classes, check_settings, choice
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -60,6 +61,8 @@ class TailSettings:
         if self.activation is not None:
             self._choose("activation", ACTIVATIONS)
         self._choose("label_dtype", LABEL_DTYPES)
+        if self.label_dtype != "int64" and not self.multiclass:
+            raise ValueError(f"label_dtype={self.label_dtype!r} is for labels; masks are bool")
         self._choose("profile", PROFILES)
         if not isinstance(self.calibration, Calibration | None):
             found = type(self.calibration).__name__
@@ -92,6 +95,11 @@ class TailSettings:
     def void(self) -> bool:
         """Whether pixels that no class selected get `void_index`."""
         return self.unassigned_policy == "void"
+
+    @property
+    def accuracy(self) -> bool:
+        """Whether labels are the most probable class, of those that pruning leaves."""
+        return self.multiclass and not self.void and self.smooth >= ACCURACY
 
     @property
     def smallest_label(self) -> int:

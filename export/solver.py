@@ -15,7 +15,7 @@ from onnx import TensorProto
 from ..objectives import OBJECTIVES, Dice
 from .fragment import Fragment, Operand, Value, maximum, minimum
 from .probabilities import probabilities
-from .settings import TailSettings
+from .settings import LABEL_DTYPES, TailSettings
 
 START = 0.4
 """First threshold of a row that the thinned map does not show."""
@@ -81,10 +81,10 @@ class Solver:
         p = probabilities(source, self.settings, position, self.ndim)
         if self.ndim == 1:
             p = p.reshape([0, 0, 0, 1])
-        p, rows = self.measure(p)
         if self.settings.multiclass:
-            labels = self.labels(p, rows)
+            labels = self.most_probable(p) if self.settings.accuracy else self.labels(p)
             return labels.squeeze([2]) if self.ndim == 1 else labels
+        p, rows = self.measure(p)
         masks = p > self.threshold(p, rows)
         if self.ndim == 1:
             masks = masks.squeeze([3])
@@ -94,16 +94,24 @@ class Solver:
         order.insert(position, 1)
         return self.fragment.add("Transpose", [masks], masks.dtype, "masks", perm=order)
 
-    def labels(self, p: Value, rows: Rows) -> Value:
+    def labels(self, p: Value) -> Value:
         """Return the class of each pixel, (batch, *spatial)."""
         raise NotImplementedError
+
+    def most_probable(self, p: Value) -> Value:
+        """Return the most probable class, of those that escape pruning if any does."""
+        _, active = self.activity(p)
+        barred = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
+        inputs, f = [p - barred * 2.0], self.fragment
+        labels = f.add("ArgMax", inputs, TensorProto.INT64, "winner", axis=1, keepdims=0)
+        return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
 
     def threshold(self, p: Value, rows: Rows) -> Value:
         """Return the threshold of each row, in the type of the map."""
         raise NotImplementedError
 
-    def measure(self, p: Value) -> tuple[Value, Rows]:
-        """Return the rows that matter, their sums, and whether they escape pruning."""
+    def activity(self, p: Value) -> tuple[Value, Value]:
+        """Return the largest value of each row, and whether it escapes pruning."""
         self.fragment.scope = "rows/"
         high = p
         for axis in reversed(self.axes):
@@ -113,8 +121,11 @@ class Solver:
         if isinstance(pruning, tuple):
             shaped = np.reshape(pruning, (1, -1, *[1] * len(self.axes)))
             limit = self.fragment.constant(shaped, p.dtype, "pruning_prob")
-        active = (high > limit).cast(self.state, "active")
-        p, high, active = self.keep_heirs(p, high, active)
+        return high, (high > limit).cast(self.state, "active")
+
+    def measure(self, p: Value) -> tuple[Value, Rows]:
+        """Return the rows that matter, and what is known of them."""
+        p, high, active = self.keep_heirs(p, *self.activity(p))
         mass = p.sum(self.axes, self.state)
         offset, base = self.objective.line(mass)
         base = maximum(base, self.fragment.constant(TINY, self.state, "tiny"))

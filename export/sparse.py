@@ -171,8 +171,9 @@ class SparseSolver(Solver):
         self.fragment.scope = ""
         return self.round_down(self.where_active(threshold, rows), dtype)
 
-    def labels(self, p: Value, rows: Rows) -> Value:
+    def labels(self, p: Value) -> Value:
         """Let the classes compete at the gathered pixels, and write these over the others."""
+        p, rows = self.measure(p)
         threshold = self.threshold(p, rows)
         f, x = self.fragment, self.pixels
         f.scope = "labels/"

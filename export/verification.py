@@ -14,7 +14,7 @@ from ..calibration import Calibration
 from ..expected import expected_dice, expected_iou
 from ..functional import rankseg
 from .feeds import Feeds, picture_feed, random_feeds
-from .files import appended, load
+from .files import appended, described, load
 from .parts import showing, until, with_plain_decision
 from .running import Runner, medians
 
@@ -154,6 +154,8 @@ def _read(model: ModelProto | str | os.PathLike[str]) -> tuple[ModelProto, str]:
 
 def _record(model: ModelProto, output: str | None) -> tuple[str, dict[str, Any]]:
     records = appended(model)
+    if described(model):
+        raise ValueError("the model is a RankSEG tail alone: verify takes what append made")
     if not records:
         raise ValueError("the model has no RankSEG tail: append one first")
     if output is None and len(records) == 1:
@@ -212,5 +214,7 @@ def _change(
 ) -> float:
     before, folder = _read(original)
     source = record["source"]
+    if source not in {name for node in before.graph.node for name in node.output}:
+        raise ValueError(f"the original has no value {source!r}: it is another model")
     old = Runner(run.threads, folder).values(until(before, source), feeds)
     return float(np.max(np.abs(old - run.values(until(model, source), feeds)), initial=0))

@@ -967,3 +967,10 @@ def test_a_calibration_for_another_number_of_classes():
         append_rma(model, calibration=Calibration("vector", bias=[0, 1, 0]))
     with pytest.raises(TypeError, match="calibration must be a Calibration, found dict"):
         append_rma(model, calibration={"kind": "temperature"})
+
+
+def test_a_tail_behind_a_tail():
+    made = append_rma(make_model([node("Softmax", "logits", "y", axis=1)]))
+    for output in (None, "labels"):
+        with pytest.raises(ValueError, match="output 'labels' is RankSEG's already"):
+            append_rma(made, output)

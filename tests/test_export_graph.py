@@ -344,6 +344,7 @@ def test_names_begin_with_the_prefix():
         ({"layout": "NDHWC"}, "layout must be one of"),
         ({"spatial_ndim": 4}, "spatial_ndim must be"),
         ({"label_dtype": "int8"}, "label_dtype must be one of"),
+        ({"label_dtype": "uint8", "output_mode": "multilabel"}, "masks are bool"),
         ({"profile": "fast"}, "profile must be one of"),
         ({"form": "nested"}, "form must be one of"),
         ({"void_index": 7}, "requires unassigned_policy='void'"),
@@ -396,3 +397,15 @@ def test_many_classes(classes):
     labels = run(model, probs)
     check_equal(labels, probs, **settings)
     assert len(np.unique(labels)) > classes // 4
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+@pytest.mark.parametrize("pruning_prob", [0.5, 0.9, 1.0, (0.9, 0.0, 0.5, 1.0)])
+def test_accuracy_as_a_limit_is_an_argmax_of_what_pruning_leaves(profile, metric, pruning_prob):
+    settings = {"metric": metric, "smooth": 1e16, "pruning_prob": pruning_prob}
+    probs = soft_map((40, 50), sharpness=2.0)[1]
+    model = rma_model(profile=profile, num_classes=4, **settings)
+    assert len(model.graph.node) < 20
+    assert "most probable class" in model.graph.doc_string
+    np.testing.assert_array_equal(run(model, probs), rankseg(probs, **settings))

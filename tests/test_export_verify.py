@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 import onnx
 from onnx import TensorProto, helper
 
+from rankseg.export import rma_model
 from rankseg.export.append import append_rma, save
 from rankseg.export.verification import picture_feed, random_feeds, verify
 
@@ -150,3 +151,11 @@ def test_real_model():
     found = verify(append_rma(path), path, repeats=1)
     assert found.agreement >= 0.9999
     assert found.change == 0
+
+
+def test_a_tail_alone_and_another_original():
+    with pytest.raises(ValueError, match="a RankSEG tail alone"):
+        verify(rma_model())
+    made = append_rma(segmenter("Softmax"))
+    with pytest.raises(ValueError, match="it is another model"):
+        verify(made, rma_model(), repeats=1)

@@ -12,7 +12,7 @@ from rankseg import RankSEG, metrics
 from rankseg.activations import softmax
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.evaluation.candidates import ACCURACY, Candidate, Scorer, all_candidates, target
+from rankseg.evaluation.candidates import Candidate, Scorer, all_candidates, target
 from rankseg.evaluation.cases import Case, Cases
 from rankseg.evaluation.crossvalidation import ALL, CrossValidation, Source
 from rankseg.evaluation.fit import Sample, fit
@@ -21,6 +21,7 @@ from rankseg.evaluation.methods import PrunedBaseline
 from rankseg.evaluation.outcomes import Outcome
 from rankseg.evaluation.pruning import search, trials
 from rankseg.evaluation.tuning import PRUNING_PROBS, _choose, tune
+from rankseg.objectives import ACCURACY
 
 
 def draw(rng, probs):

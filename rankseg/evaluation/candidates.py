@@ -9,6 +9,7 @@ import numpy as np
 from ..calibration import Calibration
 from ..config import Config
 from ..metrics import class_presence, mean_score
+from ..objectives import ACCURACY
 from ..predictor import RankSEG
 from ..validation import SOLVERS
 from .cases import Case
@@ -20,9 +21,6 @@ TARGETS = {
     **PRESENCES,
 }
 CALIBRATIONS = ("none", "temperature", "vector")
-
-ACCURACY = 1e16
-"""A `smooth` so large that Dice becomes accuracy: argmax of the classes that pruning leaves."""
 
 
 @dataclass(frozen=True)
