@@ -6,6 +6,8 @@ Needs the extra ``onnx``. Nothing of it is imported before a name is asked for.
 from importlib import import_module
 from typing import Any
 
+from ..extras import optional_imports
+
 _HOMES = {
     "Tail": "graph",
     "TailSettings": "settings",
@@ -21,5 +23,6 @@ __all__ = ["Tail", "TailSettings", "append_rma", "rma_model", "save", "tail", "v
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        with optional_imports():
+            return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,6 @@
 """The commands of ``rankseg export``."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,32 +8,36 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from ..cli.errors import CommandError, describe, one_line_errors
-from ..cli.files import read_image
-from ..cli.options import Activation, Mode, check_alone
-from ..config import Config
+from ..cli.errors import CommandError, describe, library_errors, one_line_errors
+from ..cli.files import check_output, read_image
+from ..cli.options import (
+    Activation,
+    ConfigOption,
+    Mode,
+    ModeOption,
+    OverwriteOption,
+    PruningOption,
+    Score,
+    ScoreOption,
+    SmoothOption,
+    numbers,
+    settings,
+)
 from .options import (
     ActivationOption,
     AutoActivation,
     ClassAxisOption,
-    ConfigOption,
     Form,
     FormOption,
     HeadOption,
     LabelOption,
     LabelType,
-    Metric,
-    MetricOption,
     ModelArgument,
-    ModeOption,
     OutputOption,
-    OverwriteOption,
     Policy,
     PolicyOption,
     Profile,
     ProfileOption,
-    PruningOption,
-    SmoothOption,
     VoidOption,
 )
 
@@ -49,23 +51,13 @@ app = typer.Typer(
 )
 
 
-@contextmanager
-def _clear_failures() -> Iterator[None]:
-    """One line and exit code 2 for whatever the library refuses."""
-    with one_line_errors():
-        try:
-            yield
-        except (ValueError, TypeError) as error:
-            raise CommandError(describe(error)) from error
-
-
 @app.command()
 def append(
     context: typer.Context,
     model: ModelArgument,
     output: OutputOption,
     head: HeadOption = None,
-    metric: MetricOption = Metric.DICE,
+    metric: ScoreOption = Score.DICE,
     smooth: SmoothOption = 0.0,
     mode: ModeOption = Mode.MULTICLASS,
     pruning_prob: PruningOption = "0.5",
@@ -90,11 +82,11 @@ def append(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Put RankSEG behind an output of a model; its weights, opset and IR version stay."""
-    with _clear_failures():
+    with one_line_errors(), library_errors():
         from .append import append_rma
         from .files import external_files, load, save
 
-        _check_target(output, overwrite, model)
+        check_output(output, (".onnx",), overwrite, model)
         made = append_rma(
             model,
             head,
@@ -123,7 +115,7 @@ def append(
 @app.command()
 def info(model: ModelArgument) -> None:
     """Say what each output of a model ends in, and what append would do."""
-    with _clear_failures():
+    with one_line_errors(), library_errors():
         from .files import appended, described, load
         from .index import GraphIndex
 
@@ -161,7 +153,7 @@ def verify(
     threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime.")] = 2,
 ) -> None:
     """Run a model made by append, and compare it with NumPy: agreement, time and memory."""
-    with _clear_failures():
+    with one_line_errors(), library_errors():
         from .feeds import picture_feed
         from .files import load
         from .verification import verify as check
@@ -169,7 +161,7 @@ def verify(
         feeds = None
         if image is not None:
             scale = [
-                np.array(_numbers(text, name)) for text, name in ((mean, "--mean"), (std, "--std"))
+                np.array(numbers(text, name)) for text, name in ((mean, "--mean"), (std, "--std"))
             ]
             feeds = picture_feed(load(model)[0], read_image(image), *scale)
         with Console(stderr=True).status("Running the model ..."):
@@ -184,7 +176,7 @@ def verify(
 def node(
     context: typer.Context,
     output: OutputOption,
-    metric: MetricOption = Metric.DICE,
+    metric: ScoreOption = Score.DICE,
     smooth: SmoothOption = 0.0,
     mode: ModeOption = Mode.MULTICLASS,
     pruning_prob: PruningOption = "0.5",
@@ -209,11 +201,11 @@ def node(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write RankSEG as a model of its own: probabilities or logits in, labels or masks out."""
-    with _clear_failures():
+    with one_line_errors(), library_errors():
         from .files import save
         from .graph import rma_model
 
-        _check_target(output, overwrite)
+        check_output(output, (".onnx",), overwrite)
         made = rma_model(
             **_settings(
                 context, config, metric, smooth, mode, pruning_prob, unassigned_policy, void_index
@@ -235,23 +227,10 @@ def node(
         typer.echo(f"{output}: written, {graph.input[0].name!r} to {graph.output[0].name!r}")
 
 
-def _check_target(output: Path, overwrite: bool, model: Path | None = None) -> None:
-    if model is not None and output.exists() and model.exists() and output.samefile(model):
-        raise CommandError(f"{output}: is the input model, which is never overwritten")
-    if output.is_dir():
-        raise CommandError(f"{output}: is a folder")
-    if not output.parent.is_dir():
-        raise CommandError(f"{output.parent}: no such folder")
-    if not os.access(output.parent, os.W_OK):
-        raise CommandError(f"{output.parent}: folder is not writable")
-    if output.exists() and not overwrite:
-        raise CommandError(f"{output}: exists already; --overwrite replaces it")
-
-
 def _settings(
     context: typer.Context,
     config: Path | None,
-    metric: Metric,
+    metric: Score,
     smooth: float,
     mode: Mode,
     pruning_prob: str,
@@ -259,20 +238,18 @@ def _settings(
     void_index: int,
 ) -> dict[str, Any]:
     """Return what to compute, from the options or from a file in their stead."""
-    settings = {
-        "metric": metric.value,
-        "smooth": smooth,
-        "output_mode": mode.value,
-        "pruning_prob": _numbers(pruning_prob, "--pruning-prob"),
-        "unassigned_policy": unassigned_policy.value,
-        "void_index": void_index,
-    }
-    if config is None:
-        return settings
-    check_alone(
-        context, "metric", "smooth", "mode", "pruning_prob", "unassigned_policy", "void_index"
+    found = settings(
+        context,
+        config,
+        metric=metric.value,
+        smooth=smooth,
+        output_mode=mode.value,
+        pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+        unassigned_policy=unassigned_policy.value,
+        void_index=void_index,
     )
-    found = Config.load(config).arguments
+    if config is None:
+        return found
     if found["metric"] == "accuracy":
         raise CommandError(f"{config}: metric accuracy, which ArgMax maximises without RankSEG")
     if found.pop("solver") != "RMA":
@@ -281,14 +258,6 @@ def _settings(
     if found.pop("refine", 0):
         raise CommandError(f"{config}: a model cannot have refine")
     return found
-
-
-def _numbers(text: str, option: str) -> Any:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise CommandError(f"{option} takes a number, or several with commas: {text!r}") from error
-    return found[0] if len(found) == 1 else found
 
 
 def _size(text: str | None, usage: str) -> Any:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .extras import optional_imports
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -50,7 +52,8 @@ def class_colours(count: int) -> np.ndarray:
 
 def new_figure(width: float, height: float) -> "Figure":
     """Return an empty figure that no global state of Matplotlib knows of."""
-    from matplotlib.figure import Figure
+    with optional_imports():
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 

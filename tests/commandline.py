@@ -18,11 +18,16 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def succeed(*arguments):
-    """Run what must work, and return what it prints with single spaces."""
+def printed(*arguments):
+    """Run what must work, and return what it prints."""
     result = run(*arguments)
     assert result.exit_code == 0, result.stderr
-    return re.sub(r"\s+", " ", result.stdout)
+    return result.stdout
+
+
+def succeed(*arguments):
+    """Run what must work, and return what it prints with single spaces."""
+    return re.sub(r"\s+", " ", printed(*arguments))
 
 
 def refuse(*arguments):

@@ -8,24 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("typer", reason="the command line is an extra")
-pytest.importorskip("matplotlib", reason="the command line is an extra")
-
+from commandline import only, refuse, run, succeed, write_cases
 from PIL import Image
-from typer.testing import CliRunner
 
 from rankseg import RankSEG, __version__
 from rankseg.activations import sigmoid, softmax
-from rankseg.cli import predict as predict_module
-from rankseg.cli.app import app
-from rankseg.cli.files import read_array
+from rankseg.calibration import Calibration
+from rankseg.cli import prediction
+from rankseg.config import Config
+from rankseg.evaluation import Cases
+from rankseg.evaluation.reading import read_array
 from rankseg.functional import rankseg
 from rankseg.plotting import class_colours, comparison_figure
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def predict(source, output, *options):
@@ -33,17 +27,6 @@ def predict(source, output, *options):
     assert result.exit_code == 0, result.stderr
     assert str(output) in result.stdout
     return result
-
-
-def refuse(*arguments):
-    """Run what must fail and return its one line."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert isinstance(result.exception, SystemExit)
-    assert result.stderr.startswith("rankseg: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 def make_logits(shape, seed=0):
@@ -74,11 +57,6 @@ def batch_npy(tmp_path):
     return path
 
 
-def only(folder, *names):
-    """Say whether a folder holds these files and nothing else, hidden ones included."""
-    return sorted(os.listdir(folder)) == sorted(names)
-
-
 # What works
 
 
@@ -89,9 +67,9 @@ def test_one_sample(npy, probs, tmp_path):
     np.testing.assert_array_equal(labels, rankseg(probs[None])[0])
 
 
-def test_output_replaces_an_older_one_and_leaves_nothing_else(npy, tmp_path):
+def test_overwrite_replaces_an_older_output_and_leaves_nothing_else(npy, tmp_path):
     (tmp_path / "out.npy").write_text("old")
-    predict(npy, tmp_path / "out.npy")
+    predict(npy, tmp_path / "out.npy", "--overwrite")
     assert np.load(tmp_path / "out.npy").shape == (12, 15)
     assert only(tmp_path, "out.npy", "probs.npy")
 
@@ -191,17 +169,28 @@ def test_many_classes_need_wider_labels(tmp_path):
     )
 
 
-def test_npz_with_one_array_and_with_several(tmp_path, probs):
-    np.savez(tmp_path / "one.npz", anything=probs)
-    np.savez_compressed(tmp_path / "two.npz", probs=probs, other=probs[::-1])
-    for name, options in (("one", ()), ("two", ("--key", "probs"))):
-        predict(tmp_path / f"{name}.npz", tmp_path / "out.npy", *options)
-        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs[None])[0])
-    line = refuse("predict", tmp_path / "two.npz", "-o", tmp_path / "out.npy")
-    assert "--key" in line
-    assert "probs, other" in line
-    line = refuse("predict", tmp_path / "two.npz", "-o", tmp_path / "out.npy", "--key", "no")
-    assert "no array 'no'" in line
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        (["anything"], []),
+        (["probs", "label"], []),
+        (["first", "second"], ["--probs-key", "first"]),
+    ],
+)
+def test_npz_files(tmp_path, probs, arrays, options):
+    named = dict(zip(arrays, (probs, probs[::-1]), strict=False))
+    np.savez_compressed(tmp_path / "probs.npz", **named)
+    predict(tmp_path / "probs.npz", tmp_path / "out.npy", *options)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs[None])[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [([], "several arrays, name one of a, b"), (["--probs-key", "c"], "no array 'c' among a, b")],
+)
+def test_npz_files_without_the_array(tmp_path, probs, options, words):
+    np.savez(tmp_path / "probs.npz", a=probs, b=probs)
+    assert words in refuse("predict", tmp_path / "probs.npz", "-o", tmp_path / "out.npy", *options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -209,15 +198,143 @@ def test_torch_files(tmp_path, probs, dtype):
     torch = pytest.importorskip("torch")
     tensor = torch.tensor(probs, dtype=getattr(torch, dtype))
     torch.save(tensor.requires_grad_(), tmp_path / "tensor.pt")
-    torch.save({"probs": tensor, "step": 3}, tmp_path / "dictionary.pt")
+    torch.save({"values": tensor, "step": 3}, tmp_path / "dictionary.pt")
     expected = rankseg(tensor.detach()[None])[0].numpy()
-    for name, options in (("tensor", ()), ("dictionary", ("--key", "probs"))):
-        predict(tmp_path / f"{name}.pt", tmp_path / "out.npy", *options)
-        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
-    line = refuse(
-        "predict", tmp_path / "dictionary.pt", "-o", tmp_path / "out.npy", "--key", "step"
-    )
-    assert "expected a tensor" in line
+    for name, options in (("tensor", ()), ("dictionary", ("--probs-key", "values"))):
+        predict(tmp_path / f"{name}.pt", tmp_path / f"{name}.npy", *options)
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
+    arguments = ("-o", tmp_path / "out.npy", "--probs-key", "step")
+    assert "expected a tensor" in refuse("predict", tmp_path / "dictionary.pt", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "divisor"),
+    [("uint8", [], 255), (">u2", [], 65535), ("uint8", ["--scale", 100], 100)],
+)
+def test_integers_are_probabilities_times_their_maximum(tmp_path, probs, dtype, options, divisor):
+    stored = np.rint(probs * divisor).astype(dtype)
+    np.save(tmp_path / "probs.npy", stored)
+    result = predict(tmp_path / "probs.npy", tmp_path / "out.npy", *options)
+    assert f"- Note: probabilities were divided by {divisor}" in result.stdout
+    expected = rankseg((stored.astype(np.float32) / np.float32(divisor))[None])[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_floats_are_divided_only_if_asked(tmp_path, probs):
+    np.save(tmp_path / "probs.npy", probs * 100)
+    result = predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--scale", 100)
+    assert "divided by 100" in result.stdout
+    expected = rankseg((probs * 100 / np.float32(100))[None])[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_settings_tuned_on_files_serve_for_these_files(tmp_path):
+    """With the calibration; tune and predict read the same .npz files of uint8 and labels."""
+    folder, config = write_cases(tmp_path / "data", 6), tmp_path / "rankseg.toml"
+    succeed("tune", folder, folder, "-o", config)
+    text = succeed("predict", folder, "-o", tmp_path / "out", "--config", config)
+    assert "labels of 6 of 6 files - Note: probabilities were divided by 255" in text
+    segment = RankSEG.from_config(config)
+    for case in Cases(folder, folder):
+        found = np.load(tmp_path / "out" / f"{case.name}.npy")
+        np.testing.assert_array_equal(found, segment(case.probs[None])[0])
+
+
+def test_a_pruning_probability_for_each_class(npy, probs, tmp_path):
+    predict(npy, tmp_path / "out.npy", "--pruning-prob", "0.5,0.99,0.9,0.995")
+    found = np.load(tmp_path / "out.npy")
+    expected = rankseg(probs[None], pruning_prob=[0.5, 0.99, 0.9, 0.995])[0]
+    np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(found, rankseg(probs[None])[0])
+
+
+def test_evaluate_reads_torch_files_too(tmp_path):
+    torch = pytest.importorskip("torch")
+    folder = write_cases(tmp_path / "npz", 2)
+    (tmp_path / "pt").mkdir()
+    for file in folder.iterdir():
+        tensors = {name: torch.tensor(array) for name, array in np.load(file).items()}
+        torch.save(tensors, tmp_path / "pt" / f"{file.stem}.pt")
+    for expected, found in zip(
+        Cases(folder, folder), Cases(tmp_path / "pt", tmp_path / "pt"), strict=True
+    ):
+        np.testing.assert_array_equal(found.probs, expected.probs)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+# NIfTI
+
+AFFINE = np.array([[0, -2.0, 0, 7], [1.5, 0, 0, -3], [0, 0, 3, 5], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A file with the classes last, and its probabilities with the classes first."""
+    nibabel = pytest.importorskip("nibabel")
+    probs = softmax(make_logits((3, 5, 6, 4)), axis=0)
+    image = nibabel.Nifti1Image(np.moveaxis(probs, 0, -1), AFFINE)
+    image.header["descrip"] = b"scanner"
+    image.header["cal_max"] = 1
+    (tmp_path / "in").mkdir()
+    nibabel.save(image, tmp_path / "in" / "case.nii.gz")
+    return tmp_path / "in" / "case.nii.gz", probs
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_nifti_keeps_its_geometry(volume, tmp_path, mode):
+    import nibabel
+
+    path, probs = volume
+    options = ("--class-axis", -1, "--mode", mode)
+    predict(path, tmp_path / "out.nii.gz", *options)
+    predict(path.parent, tmp_path / "folder", *options)
+    expected = rankseg(probs[None], output_mode=mode)[0]
+    if mode == "multilabel":
+        expected = np.moveaxis(expected, 0, -1)
+    for file in (tmp_path / "out.nii.gz", tmp_path / "folder" / "case.nii.gz"):
+        image = nibabel.load(file)
+        assert image.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
+        np.testing.assert_array_equal(image.affine, AFFINE)
+        assert image.header["descrip"] == b"scanner"
+        assert image.header["cal_max"] == 0
+    assert (tmp_path / "out.nii.gz").read_bytes() == file.read_bytes()  # no date in it
+
+
+def test_nifti_can_go_to_npy(volume, tmp_path):
+    path, probs = volume
+    predict(path, tmp_path / "out.npy", "--class-axis", -1)
+    predict(path, tmp_path / "out", "--class-axis", -1, "--format", "npy")
+    for file in (tmp_path / "out.npy", tmp_path / "out" / "case.npy"):
+        np.testing.assert_array_equal(np.load(file), rankseg(probs[None])[0])
+
+
+def test_nifti_of_integers_with_classes_first(volume, tmp_path):
+    import nibabel
+
+    probs = np.rint(255 * volume[1]).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(probs, AFFINE), tmp_path / "first.nii")
+    options = ("--class-axis", 0)
+    result = predict(tmp_path / "first.nii", tmp_path / "out.nii.gz", *options)
+    assert "divided by 255" in result.stdout
+    image = nibabel.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(image.affine, AFFINE)
+    expected = rankseg((probs / np.float32(255))[None])[0]
+    np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
+
+
+def test_nifti_that_cannot_be_written(volume, npy, tmp_path):
+    path, out = volume[0], tmp_path / "out.nii.gz"
+    assert "--class-axis does, -1 for the last" in refuse("predict", path, "-o", out)
+    assert "only NIfTI has the geometry" in refuse("predict", npy, "-o", out)
+    arguments = ("-o", tmp_path / "out", "--format", "nii.gz")
+    assert "only NIfTI has the geometry" in refuse("predict", npy, *arguments)
+    arguments = ("-o", out, "--batched", "--class-axis", -1)
+    assert "not a batch" in refuse("predict", path, *arguments)
+    assert only(tmp_path, "in", "probs.npy")
+
+
+# Pictures and folders
 
 
 def test_png_holds_the_class_indices(npy, probs, tmp_path):
@@ -271,7 +388,7 @@ def test_a_file_goes_into_a_folder(npy, tmp_path):
 
 
 def test_npy_stays_on_disk(batch_npy):
-    assert isinstance(read_array(batch_npy), np.memmap)
+    assert isinstance(read_array(batch_npy, None, ()), np.memmap)
 
 
 def test_version_and_help():
@@ -308,7 +425,7 @@ def test_truncated_files(tmp_path, probs, suffix):
     path = tmp_path / f"probs{suffix}"
     np.save(path, probs) if suffix == ".npy" else np.savez(path, probs)
     path.write_bytes(path.read_bytes()[:-400])
-    assert "not a readable" in refuse("predict", path, "-o", tmp_path / "out.npy")
+    assert "cannot be read" in refuse("predict", path, "-o", tmp_path / "out.npy")
 
 
 class Malice:
@@ -326,7 +443,7 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch, suffix):
     else:
         array = np.array([Malice()], dtype=object)
         np.save(path, array) if suffix == ".npy" else np.savez(path, array)
-    assert "not a readable" in refuse("predict", path, "-o", tmp_path / "out.npy")
+    assert "cannot be read" in refuse("predict", path, "-o", tmp_path / "out.npy")
     assert only(tmp_path, path.name)
 
 
@@ -362,11 +479,11 @@ def test_one_class_needs_multilabel(tmp_path):
     predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--mode", "multilabel")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, complex])
+@pytest.mark.parametrize("dtype", [bool, complex, "S2"])
 def test_wrong_dtypes(tmp_path, dtype):
     np.save(tmp_path / "probs.npy", np.ones((2, 4, 4), dtype=dtype))
     line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
-    assert np.dtype(dtype).name in line
+    assert f"found {np.dtype(dtype)}" in line
 
 
 def test_logits_are_noticed(tmp_path, logits):
@@ -393,12 +510,121 @@ def test_infinite_logits_are_refused_without_a_warning(tmp_path, logits):
     assert "finite" in line
 
 
+def test_activations_are_not_for_masks(tmp_path):
+    np.save(tmp_path / "masks.npy", np.ones((2, 4, 4), bool))
+    arguments = ("-o", tmp_path / "out.npy", "--activation", "sigmoid")
+    assert "found bool" in refuse("predict", tmp_path / "masks.npy", *arguments)
+
+
+def test_activations_are_not_for_integers(tmp_path):
+    np.save(tmp_path / "logits.npy", np.ones((2, 4, 4), np.int8))
+    arguments = ("-o", tmp_path / "out.npy", "--activation", "softmax")
+    assert "(int8) take no --activation" in refuse("predict", tmp_path / "logits.npy", *arguments)
+
+
+def test_an_older_output_stays_without_overwrite(npy, tmp_path):
+    """And nothing is read: the file of probabilities is damaged."""
+    npy.write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    for old in ("labels.npy", "picture.png", "out/probs.npy"):
+        (tmp_path / old).write_text("old")
+    new = ("-o", tmp_path / "new.npy", "--compare", tmp_path / "picture.png")
+    for arguments in (("-o", tmp_path / "labels.npy"), ("-o", tmp_path / "out"), new):
+        line = refuse("predict", npy, *arguments)
+        assert "exists already; --overwrite replaces it" in line
+    for old in ("labels.npy", "picture.png", "out/probs.npy"):
+        assert (tmp_path / old).read_text() == "old"
+
+
+def test_an_older_file_in_the_output_folder_is_refused_before_the_others(tmp_path, npy):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    for name in ("a.npy", "b.npy"):
+        (folder / name).write_bytes(npy.read_bytes())
+    (out / "b.npy").write_text("old")
+    assert "b.npy: exists already" in refuse("predict", folder, "-o", out)
+    assert only(out, "b.npy")
+    predict(folder, out, "--overwrite")
+    np.testing.assert_array_equal(np.load(out / "a.npy"), np.load(out / "b.npy"))
+
+
+def test_a_folder_with_files_that_cannot_be_segmented(tmp_path, npy):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "bad.npy").write_bytes(b"")
+    np.save(folder / "logits.npy", np.full((2, 3, 4), 5.0))
+    (folder / "good.npy").write_bytes(npy.read_bytes())
+    result = run("predict", folder, "-o", out)
+    assert result.exit_code == 1
+    assert result.stdout == f"{out}: labels of 1 of 3 files\n"
+    bad, logits, last = result.stderr.splitlines()
+    assert bad.startswith("rankseg: bad.npy cannot be read")
+    assert logits.startswith(f"rankseg: {folder / 'logits.npy'}: probs must be in [0, 1]")
+    assert last == "rankseg: 2 of 3 cases were not written"
+    assert only(out, "good.npy")
+
+    (folder / "good.npy").unlink()
+    result = run("predict", folder, "-o", tmp_path / "none")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith("rankseg: 2 of 2 cases were not written\n")
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, 1), (2, 2)])
+def test_nnunet_says_what_was_not_written(tmp_path, monkeypatch, failures, code):
+    def failing(folder, output, **_):
+        raise ExceptionGroup("", [ValueError(f"case {i} is bad") for i in range(failures)])
+
+    monkeypatch.setattr("rankseg.cli.nnunet.segment_folder", failing)
+    for name in ("a.npz", "b.npz"):
+        (tmp_path / name).touch()
+    result = run("nnunet", tmp_path, "-o", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.splitlines() == [
+        *(f"rankseg: case {i} is bad" for i in range(failures)),
+        f"rankseg: {failures} of 2 cases were not written",
+    ]
+
+
+def test_nnunet_takes_settings_from_one_place(tmp_path, monkeypatch):
+    calls = []
+
+    def segment_folder(folder, output, **settings):
+        calls.append(settings)
+        return [output]
+
+    monkeypatch.setattr("rankseg.cli.nnunet.segment_folder", segment_folder)
+    config = Config("iou", pruning_prob=(0.5, 0.7), calibration=Calibration("temperature", 2.0))
+    config.save(tmp_path / "settings.toml")
+    arguments = ("nnunet", tmp_path, "-o", tmp_path / "out")
+    succeed(*arguments, "--config", tmp_path / "settings.toml")
+    assert config.arguments.items() <= calls[0].items()
+    succeed(*arguments, "--pruning-prob", "0.5,0.7")
+    assert calls[1]["pruning_prob"] == [0.5, 0.7]
+    assert "solver" not in calls[1]  # that depends on the model
+    both = ("--config", tmp_path / "settings.toml", "--metric", "iou")
+    assert "--config has a value for --metric already" in refuse(*arguments, *both)
+
+
+def test_only_the_default_picture_of_the_demo_is_replaced(tmp_path, monkeypatch):
+    def interrupted(seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rankseg.demo.study.run_study", interrupted)
+    monkeypatch.chdir(tmp_path)
+    for name in ("rankseg-demo.png", "mine.png"):
+        (tmp_path / name).write_text("old")
+    assert "mine.png: exists already; --overwrite" in refuse("demo", "-o", "mine.png")
+    for arguments in ((), ("-o", "mine.png", "--overwrite")):
+        assert "interrupted" in refuse("demo", *arguments)
+
+
 def test_a_bad_sample_late_in_a_batch_leaves_no_output(tmp_path, batch_npy):
     batch = np.load(batch_npy)
     batch[2, 0, 0, 0] = 7
     np.save(batch_npy, batch)
     (tmp_path / "out.npy").write_text("old")
-    refuse("predict", batch_npy, "-o", tmp_path / "out.npy")
+    refuse("predict", batch_npy, "-o", tmp_path / "out.npy", "--overwrite")
     assert (tmp_path / "out.npy").read_text() == "old"
     assert only(tmp_path, "batch.npy", "out.npy")
 
@@ -440,7 +666,7 @@ def test_a_full_disk_leaves_nothing(npy, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predict_module, "write_npy", write_npy)
+    monkeypatch.setattr(prediction, "write_npy", write_npy)
     line = refuse("predict", npy, "-o", tmp_path / "out.npy")
     assert "No space left on device" in line
     assert only(tmp_path, "probs.npy")
@@ -469,8 +695,9 @@ def test_folders_that_cannot_work(tmp_path, npy):
     (tmp_path / "empty").mkdir()
     assert "no file named" in refuse("predict", tmp_path / "empty", "-o", tmp_path / "out")
     assert "go to a folder" in refuse("predict", tmp_path, "-o", tmp_path / "out.npy")
-    assert "overwrite" in refuse("predict", tmp_path, "-o", tmp_path)
-    assert "overwrite" in refuse("predict", npy, "-o", npy)
+    for source, output in ((tmp_path, tmp_path), (npy, npy)):
+        line = refuse("predict", source, "-o", output, "--overwrite")
+        assert "probs.npy: is the input, which is never overwritten" in line
     (tmp_path / "file").write_text("")
     assert "File exists" in refuse("predict", tmp_path, "-o", tmp_path / "file")
     (tmp_path / "probs.npz").write_text("")
@@ -486,7 +713,8 @@ def test_options_that_do_not_go_together(tmp_path, npy, batch_npy):
     assert "one two-dim" in refuse("predict", batch_npy, "-o", tmp_path / "out.png")
     assert ".png" in refuse("predict", npy, "-o", out, "--compare", tmp_path / "compare.jpg")
     assert "same file" in refuse("predict", npy, "-o", png, "--compare", png)
-    assert ".npz" in refuse("predict", npy, "-o", out, "--key", "probs")
+    assert "positive" in refuse("predict", npy, "-o", out, "--scale", 0)
+    assert "takes a number" in refuse("predict", npy, "-o", out, "--pruning-prob", "a")
     line = refuse("predict", npy, "-o", tmp_path / "out.png", "--mode", "multilabel")
     assert ".npy" in line
     assert only(tmp_path, "probs.npy", "batch.npy")
@@ -540,7 +768,7 @@ def test_interruption_leaves_nothing(batch_npy, tmp_path, monkeypatch):
 
 
 def python(code, **kwargs):
-    root = Path(predict_module.__file__).parents[2]
+    root = Path(prediction.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, *(["-c", code] if isinstance(code, str) else code)]
     return subprocess.Popen(

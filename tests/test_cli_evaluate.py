@@ -218,3 +218,8 @@ def test_missing_and_empty_folders(data, tmp_path):
     assert "no such folder" in refuse(tmp_path / "nowhere", data)
     (tmp_path / "empty").mkdir()
     assert "no usable case" in refuse(tmp_path / "empty", tmp_path / "empty")
+
+
+def test_a_pruning_probability_for_each_class(data, tmp_path):
+    succeed(data, data, "--pruning-prob", "0.5,0.9,0.3", "--json", tmp_path / "r.json")
+    assert "pruning_prob has 2 values" in refuse(data, data, "--pruning-prob", "0.5,0.9")

@@ -1,43 +1,25 @@
 import hashlib
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-pytest.importorskip("typer")
-pytest.importorskip("PIL")
 
+import commandline
 import onnx
 from PIL import Image
 from test_export_verify import segmenter
-from typer.testing import CliRunner
 
 from rankseg.calibration import Calibration
 from rankseg.config import Config
 from rankseg.export.append import appended
-from rankseg.export.cli import app
 
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def refuse(*arguments):
-    """Run what must fail and return its one line."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("rankseg: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
+succeed, refuse = (
+    partial(function, "export") for function in (commandline.printed, commandline.refuse)
+)
 
 
 @pytest.fixture

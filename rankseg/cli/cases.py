@@ -1,9 +1,9 @@
-"""What the commands that read labelled cases share: options, progress, tables, bad files."""
+"""What the commands that read many files share: options, progress, tables, bad files."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich import box
@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .errors import CommandError, describe
+from .errors import EXIT_CODE, describe
 
 ProbsFolder = Annotated[
     Path,
     typer.Argument(
-        metavar="PROBS", help="Folder of probabilities: .npy, .npz, .nii.gz, one case a file."
+        metavar="PROBS",
+        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file.",
     ),
 ]
 LabelsFolder = Annotated[
@@ -37,25 +38,22 @@ Group = Annotated[
 ]
 VoidIndex = Annotated[int, typer.Option(help="Label of pixels that do not count.")]
 ClassAxis = Annotated[int, typer.Option(help="Axis of the classes, -1 for the last.")]
-Scale = Annotated[
-    float | None,
-    typer.Option(
-        help="Value that stands for probability 1; for integers the largest of their type.",
-        show_default=False,
-    ),
-]
-ProbsKey = Annotated[str | None, typer.Option(help="Name of the probabilities in .npz files.")]
-LabelsKey = Annotated[str | None, typer.Option(help="Name of the labels in .npz files.")]
+LabelsKey = Annotated[str | None, typer.Option(help="Name of the labels in .npz and .pt files.")]
+
+
+def new_progress() -> Progress:
+    """Return progress bars for a terminal; anywhere else they are not shown."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
 def case_progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """Show a progress bar on a terminal, a new one for each pass over the cases.
+    """Show a progress bar for each pass over the cases.
 
     It gives the function to be told what the pass does and how many cases are done.
     """
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with new_progress() as progress:
         tasks = {}
 
         def update(step: str, done: int) -> None:
@@ -64,15 +62,6 @@ def case_progress(total: int) -> Iterator[Callable[[str, int], None]]:
             progress.update(tasks[step], completed=done)
 
         yield update
-
-
-@contextmanager
-def library_errors() -> Iterator[None]:
-    """Turn what the library says of arguments and cases into one line."""
-    try:
-        yield
-    except (TypeError, ValueError, ModuleNotFoundError) as error:
-        raise CommandError(describe(error)) from error
 
 
 def new_table(title: str, headings: Sequence[str], words: Collection[str]) -> Table:
@@ -104,3 +93,17 @@ def report_problems(problems: dict[str, str]) -> None:
         for name, reason in sorted(problems.items()):
             typer.echo(f"  {name}: {reason}", err=True)
         raise typer.Exit(1)
+
+
+def report_failures(errors: Sequence[Exception], total: int) -> NoReturn:
+    """List what was not written, and exit with 1, or with 2 if nothing was written."""
+    for error in errors:
+        typer.echo(f"rankseg: {describe(error)}", err=True)
+    typer.echo(f"rankseg: {len(errors)} of {total} cases were not written", err=True)
+    raise typer.Exit(1 if len(errors) < total else EXIT_CODE)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what was done to the files that were read."""
+    for note in sorted(notes):
+        typer.echo(f"- Note: {note}")

@@ -38,12 +38,12 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextmanager
-def library_errors(prefix: str = "") -> Iterator[None]:
-    """Turn what the library refuses into one line, which `prefix` begins."""
+def library_errors() -> Iterator[None]:
+    """Turn what the library refuses into one line."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise CommandError(f"{prefix}{describe(error)}") from error
+        raise CommandError(describe(error)) from error
 
 
 def describe(error: Exception) -> str:

@@ -24,17 +24,24 @@ from .cases import (
     LabelsFolder,
     LabelsKey,
     ProbsFolder,
-    ProbsKey,
-    Scale,
     VoidIndex,
     case_progress,
-    library_errors,
     new_table,
+    print_notes,
     report_problems,
 )
-from .errors import CommandError, one_line_errors
+from .errors import CommandError, library_errors, one_line_errors
 from .files import check_output
-from .options import Mode, ModeOption, PruningOption, Score
+from .options import (
+    Mode,
+    ModeOption,
+    OverwriteOption,
+    ProbsKeyOption,
+    PruningOption,
+    ScaleOption,
+    Score,
+    numbers,
+)
 
 _COLOURS = {"helps": "green", "hurts": "red"}
 
@@ -55,23 +62,23 @@ def evaluate(
         list[str] | None, typer.Option(help="Solver of RankSEG; RMA if not given.")
     ] = None,
     mode: ModeOption = Mode.MULTICLASS,
-    pruning_prob: PruningOption = 0.5,
+    pruning_prob: PruningOption = "0.5",
     config: Annotated[
         Path | None,
-        typer.Option(help="Also compare the settings that rankseg tune wrote to this file."),
+        typer.Option(help="Also compare the settings in a file of rankseg tune."),
     ] = None,
     group: Group = None,
     void_index: VoidIndex = 255,
     class_axis: ClassAxis = 0,
-    scale: Scale = None,
-    probs_key: ProbsKey = None,
+    scale: ScaleOption = None,
+    probs_key: ProbsKeyOption = None,
     labels_key: LabelsKey = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for the intervals.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the resamples.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run by its log.")
     ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure whether RankSEG helps, on your own validation data.
 
@@ -82,7 +89,7 @@ def evaluate(
     with one_line_errors():
         log = _check_outputs(output, json_output, overwrite, resume)
         with ExitStack() as stack:
-            report, numbers = (
+            report, measured = (
                 path and stack.enter_context(replacing(path, overwrite))
                 for path in (output, json_output)
             )
@@ -100,7 +107,7 @@ def evaluate(
                     [choice.value for choice in metric or Score],
                     solver or ["RMA"],
                     output_mode=mode.value,
-                    pruning_prob=pruning_prob,
+                    pruning_prob=numbers(pruning_prob, "--pruning-prob"),
                 )
                 if config is not None:
                     methods += (_configured(config, mode.value),)
@@ -118,11 +125,10 @@ def evaluate(
             if report is not None:
                 method = None if config is None else config.name
                 write_report(evaluation, report, cases, method)
-            if numbers is not None:
-                numbers.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
+            if measured is not None:
+                measured.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
         print_evaluation(evaluation, Console(highlight=False))
-        for note in sorted(cases.notes):
-            typer.echo(f"- Note: {note}")
+        print_notes(cases.notes)
         for path in filter(None, (output, json_output)):
             typer.echo(f"Written: {path}")
         if log is not None and evaluation.problems:

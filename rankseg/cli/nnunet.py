@@ -1,58 +1,61 @@
 """``rankseg nnunet``: what nnU-Net predicted, segmented again."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from ..integration.nnunet import segment_folder
-from .errors import CommandError, describe, one_line_errors
-from .options import Metric, MetricOption, PruningOption, SmoothOption, SolverOption
+from .cases import new_progress, report_failures
+from .errors import library_errors, one_line_errors
+from .options import (
+    ConfigOption,
+    Metric,
+    MetricOption,
+    OverwriteOption,
+    PruningOption,
+    SmoothOption,
+    SolverOption,
+    numbers,
+    settings,
+)
 
 
 def nnunet(
+    context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(help="Written by nnUNetv2_predict --save_probabilities.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Written by nnUNetv2_predict --save_probabilities."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the segmentations.")],
     metric: MetricOption = Metric.DICE,
     smooth: SmoothOption = 0.0,
     solver: SolverOption = None,
-    pruning_prob: PruningOption = 0.5,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    pruning_prob: PruningOption = "0.5",
+    config: ConfigOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write segmentations, in their images' geometry, from the probabilities nnU-Net saved.
 
-    Classes and regions are those of dataset.json and plans.json in the folder. A case that cannot
-    be read is reported at the end, and the others are written.
+    Classes and regions are those of dataset.json and plans.json in the folder. Cases that cannot
+    be read are reported at the end, and the exit code is then 1.
     """
-    settings: dict[str, Any] = {
-        "metric": metric.value,
-        "smooth": smooth,
-        "pruning_prob": pruning_prob,
-    }
-    if solver is not None:
-        settings["solver"] = solver
-    console = Console(stderr=True)
     with one_line_errors():
+        found = settings(
+            context,
+            config,
+            metric=metric.value,
+            smooth=smooth,
+            solver=solver,
+            pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+        )
+        if found["solver"] is None:  # which solvers there are depends on the model
+            del found["solver"]
         try:
-            with Progress(
-                console=console, transient=True, disable=not console.is_terminal
-            ) as progress:
+            with new_progress() as progress, library_errors():
                 written = segment_folder(
-                    folder,
-                    output,
-                    overwrite=overwrite,
-                    track=progress.track,
-                    **settings,
+                    folder, output, overwrite=overwrite, track=progress.track, **found
                 )
         except ExceptionGroup as failure:
-            for error in failure.exceptions:
-                typer.echo(f"rankseg: {describe(error)}", err=True)
-            typer.echo(f"rankseg: {failure.message}", err=True)
-            raise typer.Exit(1) from failure
-        except (TypeError, ValueError) as error:
-            raise CommandError(describe(error)) from error
+            report_failures(failure.exceptions, len(list(folder.glob("*.npz"))))
     typer.echo(f"{output}: segmentations of {len(written)} cases")

@@ -18,17 +18,23 @@ from .cases import (
     LabelsFolder,
     LabelsKey,
     ProbsFolder,
-    ProbsKey,
-    Scale,
     VoidIndex,
     case_progress,
-    library_errors,
     new_table,
+    print_notes,
     report_problems,
 )
-from .errors import one_line_errors
+from .errors import library_errors, one_line_errors
 from .files import check_output
-from .options import Mode, ModeOption, Score
+from .options import (
+    Mode,
+    ModeOption,
+    OverwriteOption,
+    ProbsKeyOption,
+    ScaleOption,
+    Score,
+    ScoreOption,
+)
 
 
 class Presence(StrEnum):
@@ -53,7 +59,7 @@ def tune(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Settings, a .toml or .json file.")
     ],
-    metric: Annotated[Score, typer.Option(help="Score to maximise.")] = Score.DICE,
+    metric: ScoreOption = Score.DICE,
     presence: Annotated[
         Presence,
         typer.Option(
@@ -64,22 +70,22 @@ def tune(
     solver: Annotated[
         list[str] | None, typer.Option(help="Solver that RankSEG may use; RMA if not given.")
     ] = None,
+    mode: ModeOption = Mode.MULTICLASS,
     calibration: Annotated[
         list[Scaling] | None,
         typer.Option(help="Calibration to try, beside none; all if not given."),
     ] = None,
-    mode: ModeOption = Mode.MULTICLASS,
     group: Group = None,
     folds: Annotated[
         int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
     ] = 5,
     void_index: VoidIndex = 255,
     class_axis: ClassAxis = 0,
-    scale: Scale = None,
-    probs_key: ProbsKey = None,
+    scale: ScaleOption = None,
+    probs_key: ProbsKeyOption = None,
     labels_key: LabelsKey = None,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the pixels that are fitted to.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Choose settings on your own validation data, or learn that argmax should stay.
 
@@ -117,8 +123,7 @@ def tune(
             record = {"probs": str(probs), "labels": str(labels), **(tuning.config.tuned or {})}
             replace(tuning.config, tuned=record).save(output, overwrite)
         print_tuning(tuning, Console(highlight=False))
-        for note in sorted(cases.notes):
-            typer.echo(f"- Note: {note}")
+        print_notes(cases.notes)
         typer.echo(f"Written: {output}")
         report_problems(tuning.problems)
 

@@ -10,7 +10,14 @@ import numpy as np
 
 from ..arrays import Array
 from ..validation import number
-from .reading import PROBS_SUFFIXES, SUFFIXES, read_array, suffix_of
+from .reading import (
+    PROBS_SUFFIXES,
+    SUFFIXES,
+    as_probabilities,
+    divisor_of,
+    read_array,
+    suffix_of,
+)
 
 PROBS_KEYS = ("probs", "probabilities")
 LABELS_KEYS = ("label", "labels")
@@ -38,9 +45,9 @@ class Cases:
     Parameters
     ----------
     probs_folder, labels_folder : str or Path
-        Folders of .npy, .npz, .nii.gz and .nii files; labels may also be .png images.
+        Folders of .npy, .npz, .pt, .nii.gz and .nii files; labels may also be .png images.
     probs_key, labels_key : str, optional
-        Names of the arrays in .npz files. By default the only array there, or else the one
+        Names of the arrays in .npz and .pt files. By default the only array there, or else the one
         called "probs" or "probabilities", and "label" or "labels".
     scale : float, optional
         Value that stands for probability 1. Integer probabilities are divided by the maximum of
@@ -148,7 +155,11 @@ class Cases:
             if not match:
                 raise ValueError(f"group {self._group.pattern!r} does not match the name")
             group = next((part for part in match.groups() if part is not None), match[0])
-        probs = self._as_probabilities(read_array(self._probs[name], self._probs_key, PROBS_KEYS))
+        values = read_array(self._probs[name], self._probs_key, PROBS_KEYS)
+        divisor = divisor_of(values.dtype, self._scale)
+        if divisor is not None:
+            self.notes.add(f"probabilities were divided by {divisor:g}")
+        probs = as_probabilities(values, divisor)
         labels = read_array(self._labels[name], self._labels_key, LABELS_KEYS)
         if not -probs.ndim <= self._class_axis < probs.ndim:
             raise ValueError(f"no class axis {self._class_axis} in the shape {probs.shape}")
@@ -168,13 +179,3 @@ class Cases:
                     self.problems[name] = f"{found[name].name} and {path.name} have the same name"
                 found[name] = path
         return {name: path for name, path in found.items() if name not in self.problems}
-
-    def _as_probabilities(self, values: np.ndarray) -> np.ndarray:
-        divisor = self._scale
-        if values.dtype.kind in "iu":
-            divisor = divisor or np.iinfo(values.dtype).max
-            values = values.astype(np.float32)
-        if divisor is None:
-            return values.astype(values.dtype.newbyteorder("="), copy=False)
-        self.notes.add(f"probabilities were divided by {divisor:g}")
-        return values / np.asarray(divisor, values.dtype)

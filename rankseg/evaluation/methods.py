@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..predictor import RankSEG
-from ..validation import MODES, SOLVERS, choice, number
+from ..validation import MODES, SOLVERS, choice
 from .scores import TITLES
 
 BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}
@@ -29,7 +29,7 @@ def default_methods(
     solvers: Sequence[str] = ("RMA",),
     *,
     output_mode: str = "multiclass",
-    pruning_prob: float = 0.5,
+    pruning_prob: float | Sequence[float] = 0.5,
     **solver_params: Any,
 ) -> tuple[Method, ...]:
     """Return the baseline, the baseline with pruning, and RankSEG for each metric and solver.
@@ -45,8 +45,9 @@ def default_methods(
         Solvers of RankSEG, each used for every metric.
     output_mode : {"multiclass", "multilabel"}
         The baseline is an argmax, or in multilabel a threshold of 0.5.
-    pruning_prob : float, default 0.5
-        A class whose largest probability in a case is not above this is left out of it.
+    pruning_prob : float or sequence of float, default 0.5
+        A class whose largest probability in a case is not above this is left out of it. One
+        value, or one for each class.
     **solver_params
         Further parameters of `RankSEG`.
 
@@ -70,7 +71,8 @@ def default_methods(
     name = BASELINES[output_mode]
     plain = SOLVERS["accuracy", output_mode][0]
     baseline = RankSEG("accuracy", output_mode=output_mode, solver=plain)
-    pruned = PrunedBaseline(output_mode, number("pruning_prob", pruning_prob, 0, 1))
+    limits = RankSEG(output_mode=output_mode, pruning_prob=pruning_prob).pruning_prob
+    pruned = PrunedBaseline(output_mode, limits)
     methods = [Method(name, baseline), Method(f"{name}, pruned", pruned)]
     for solver in solvers:
         for metric in metrics:
@@ -95,13 +97,16 @@ class PrunedBaseline:
     """
 
     output_mode: str
-    pruning_prob: float
+    pruning_prob: float | tuple[float, ...]
 
     def __call__(self, probs: np.ndarray) -> np.ndarray:
         """Return labels (1, *spatial) or masks (1, class, *spatial)."""
-        active = np.array([rows.max() for rows in probs[0]]) > np.asarray(
-            self.pruning_prob, probs.dtype
-        )
+        limits = np.asarray(self.pruning_prob, probs.dtype)
+        if limits.size not in (1, len(probs[0])):
+            raise ValueError(
+                f"pruning_prob has {limits.size} values, but probs has {len(probs[0])} classes"
+            )
+        active = np.array([rows.max() for rows in probs[0]]) > limits
         if self.output_mode == "multilabel":
             masks = probs > 0.5
             masks[:, ~active] = False

@@ -110,7 +110,8 @@ def _choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> st
 def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     import nibabel
 
-    return np.asanyarray(nibabel.load(path).dataobj)
+    image: Any = nibabel.load(path)
+    return np.asanyarray(image.dataobj)
 
 
 def _read_png(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:

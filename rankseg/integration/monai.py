@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..activations import activate, check_activation
-from ..predictor import RankSEG
 from ..extras import optional_imports
+from ..predictor import RankSEG
 
 with optional_imports():
     import torch

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
-from ..predictor import RankSEG
 from ..extras import optional_imports
+from ..predictor import RankSEG
 
 with optional_imports():
     import torch

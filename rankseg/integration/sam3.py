@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..validation import number
 from ..extras import optional_imports
+from ..validation import number
 from .outputs import (
     Sizes,
     check_queries,

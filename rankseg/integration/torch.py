@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 from ..activations import activate, check_activation
-from ..predictor import RankSEG
 from ..extras import optional_imports
+from ..predictor import RankSEG
 
 with optional_imports():
     import torch
