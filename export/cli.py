@@ -81,7 +81,7 @@ def append(
     ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Put RankSEG behind an output of a model; its weights, opset and IR version stay."""
+    """Put RankSEG behind an output of a model; its weights and opset stay."""
     with one_line_errors(), library_errors():
         from .append import append_rma
         from .files import external_files, load, save
@@ -104,7 +104,10 @@ def append(
         )
         if not copy_weights and external_files(made) and not output.parent.samefile(model.parent):
             files = ", ".join(external_files(made))
-            raise CommandError(f"{files} must be beside {output}: --copy-weights copies")
+            raise CommandError(
+                f"the weights in {files} would not be found from {output.parent}: write beside "
+                "them, or let --copy-weights copy them"
+            )
         save(made, output, overwrite, weights=model.parent)
         for line in _decisions(load(model)[0], made):
             typer.echo(line)
@@ -116,14 +119,19 @@ def append(
 def info(model: ModelArgument) -> None:
     """Say what each output of a model ends in, and what append would do."""
     with one_line_errors(), library_errors():
+        from onnx import TensorProto
+
         from .files import appended, described, load
-        from .index import GraphIndex
+        from .index import GraphIndex, shape_words
 
         loaded, digest = load(model)
         index, records = GraphIndex(loaded), appended(loaded)
         typer.echo(
             f"{model}: opset {index.opset}, IR version {loaded.ir_version}, SHA-256 {digest}"
         )
+        for name in index.inputs():
+            kind = TensorProto.DataType.Name(index.element_type(name)).lower()
+            typer.echo(f"input {name!r}: {kind} {shape_words(index.shape(name))}")
         settings = described(loaded)
         if settings:
             typer.echo(f"{loaded.graph.doc_string}\n{_listed(settings)}")
@@ -151,6 +159,9 @@ def verify(
         str | None, typer.Option("--head", help="Output of labels or masks, if several.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of onnxruntime.")] = 2,
+    min_agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Exit with 1 if less of the output agrees.")
+    ] = 0.0,
 ) -> None:
     """Run a model made by append, and compare it with NumPy: agreement, time and memory."""
     with one_line_errors(), library_errors():
@@ -160,9 +171,7 @@ def verify(
 
         feeds = None
         if image is not None:
-            scale = [
-                np.array(numbers(text, name)) for text, name in ((mean, "--mean"), (std, "--std"))
-            ]
+            scale = [_of_channels(text, name) for text, name in ((mean, "--mean"), (std, "--std"))]
             feeds = picture_feed(load(model)[0], read_image(image), *scale)
         with Console(stderr=True).status("Running the model ..."):
             found = check(model, original, feeds, output=head, threads=threads)
@@ -170,6 +179,8 @@ def verify(
             sizes = ", ".join(f"{key!r} {list(value.shape)}" for key, value in feeds.items())
             typer.echo(f"{image} as {sizes}, less {mean} and then over {std}")
         typer.echo(str(found))
+        if found.agreement < min_agreement:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -257,6 +268,13 @@ def _settings(
     found.pop("safe_screening", None)
     if found.pop("refine", 0):
         raise CommandError(f"{config}: a model cannot have refine")
+    return found
+
+
+def _of_channels(text: str, option: str) -> np.ndarray:
+    found = np.array(numbers(text, option))
+    if found.size not in (1, 3):
+        raise CommandError(f"{option} takes one number or three with commas, found {found.size}")
     return found
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 from functools import partial
 
@@ -139,7 +140,7 @@ def test_weights_beside_the_model(tmp_path):
     )
     (target / "w.bin").write_text("of another model")
     arguments = ["append", source / "m.onnx", "-o", target / "out.onnx"]
-    assert "w.bin must be beside" in refuse(*arguments)
+    assert "weights in w.bin would not be found" in refuse(*arguments)
     assert "does not hold the model's weights" in refuse(*arguments, "--copy-weights")
     assert os.listdir(target) == ["w.bin"]
     (target / "w.bin").unlink()
@@ -329,3 +330,29 @@ def test_settings_from_a_file_that_a_model_cannot_have(softmax, tmp_path, settin
     Config(**settings).save(config)
     assert words in refuse("append", softmax, "-o", out, "--config", config, *options)
     assert not out.exists()
+
+
+def test_inputs_are_listed(softmax):
+    assert "input 'x': float [1, 3, 48, 64]" in succeed("info", softmax).splitlines()
+
+
+def test_scales_for_a_picture(softmax, tmp_path):
+    picture, out = tmp_path / "cat.png", tmp_path / "out.onnx"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(picture)
+    succeed("append", softmax, "-o", out)
+    words = "--mean takes one number or three with commas, found 2"
+    assert words in refuse("verify", out, "--image", picture, "--mean", "0.5,0.4")
+
+
+def test_an_agreement_that_is_asked_for(softmax, tmp_path):
+    out = tmp_path / "out.onnx"
+    succeed("append", softmax, "-o", out)
+    succeed("verify", out, "--min-agreement", "0.9")
+    model = onnx.load(out)
+    record = appended(model)["labels"] | {"pruning_prob": 1.0}  # not what the nodes compute
+    for item in model.metadata_props:
+        if item.value.startswith("{"):
+            item.value = json.dumps(record)
+    onnx.save(model, out)
+    result = commandline.run("export", "verify", out, "--min-agreement", "1")
+    assert result.exit_code == 1, result.output
