@@ -120,6 +120,10 @@ class Config:
 
     @classmethod
     def _from_tables(cls, tables: Any) -> "Config":
+        if isinstance(tables, dict):
+            loose = [name for name in SETTINGS + SOLVER_PARAMS if name in tables]
+            if loose:
+                raise ValueError(f"{', '.join(loose)} must be under [rankseg]")
         tables = _table("the file", tables, ("rankseg", "calibration", "tuned"))
         settings = _table("[rankseg]", tables.get("rankseg", {}), SETTINGS + SOLVER_PARAMS)
         params = {name: settings.pop(name) for name in [*settings] if name in SOLVER_PARAMS}

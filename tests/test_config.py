@@ -86,6 +86,7 @@ def test_spellings_are_those_of_rankseg():
     [
         ("[rankseg", ValueError, "settings.toml: "),
         ("rankseg = 3", TypeError, r"\[rankseg\] must be a table"),
+        ('metric = "iou"', ValueError, r"metric must be under \[rankseg\]"),
         ("[ranksegs]", ValueError, "unknown ranksegs; allowed are rankseg, calibration, tuned"),
         ("[rankseg]\ncolour = 1", ValueError, "unknown colour; allowed are metric, smooth"),
         ('[rankseg]\nmetric = "f1"', ValueError, "metric must be one of"),

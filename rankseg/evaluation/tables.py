@@ -13,7 +13,7 @@ CLASS_HEADINGS = ("class", "cases", "baseline", "score", "gain", "95 % interval"
 _PHRASES = {
     "helps": "helps",
     "hurts": "hurts",
-    "unclear": "makes no difference beyond noise to",
+    "unclear": "has no clear effect on",
 }
 
 
