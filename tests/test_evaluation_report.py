@@ -173,7 +173,8 @@ def test_conclusions_name_verdicts_and_warn_of_few_groups(folder):
     assert len(sentences) == 3 + 2
     for name, sentence in zip(evaluation.names[1:], sentences, strict=False):
         assert sentence.startswith(f"{name}: ")
-        for word, verdict in (("helps", "helps"), ("hurts", "hurts"), ("no clear effect", "unclear")):
+        words = {"helps": "helps", "hurts": "hurts", "unclear": "no clear effect"}
+        for verdict, word in words.items():
             said = {r.verdict for r in evaluation.results if r.method == name}
             assert (word in sentence) == (verdict in said)
     assert "the number of groups is 4" in sentences[3]
