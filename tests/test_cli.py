@@ -90,6 +90,20 @@ def test_no_batched_makes_four_axes_a_volume(batch_npy, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_a_volume_is_not_taken_for_a_batch(tmp_path, dtype):
+    volume = np.random.default_rng(0).dirichlet(np.ones(3), (8, 9, 10)).astype(np.float32)
+    volume = np.moveaxis(volume, -1, 0)
+    np.save(
+        tmp_path / "volume.npy",
+        volume if dtype == np.float32 else np.rint(255 * volume).astype(dtype),
+    )
+    line = refuse("predict", tmp_path / "volume.npy", "-o", tmp_path / "out.npy")
+    assert "--no-batched, or --batched" in line
+    predict(tmp_path / "volume.npy", tmp_path / "out.npy", "--no-batched")
+    assert np.load(tmp_path / "out.npy").shape == (8, 9, 10)
+
+
 def test_batched_makes_three_axes_a_batch_of_lines(npy, probs, tmp_path):
     predict(npy, tmp_path / "out.npy", "--batched")
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs))

@@ -75,11 +75,24 @@ class Prediction:
                 "floating-point logits"
             )
         by_axes = array.ndim >= 4 and not is_nifti(path)
+        if by_axes and (options.batched, options.class_axis) == (None, None):
+            self._check_not_a_volume(array)
         self.batched = by_axes if options.batched is None else options.batched
         self.class_axis = self._check_class_axis(array.shape)
         if not self.batched:
             array, self.class_axis = array[None], self.class_axis + 1
         self.array = array
+
+    def _check_not_a_volume(self, array: np.ndarray) -> None:
+        """Refuse to guess where the first axis, not the second, looks like that of classes."""
+        few = (..., *[slice(None, None, max(1, size // 16)) for size in array.shape[2:]])
+        values = as_probabilities(array[few], self.divisor)
+        first, second = (np.allclose(values.sum(axis=axis), 1, atol=0.05) for axis in (0, 1))
+        if first and not second and not self.multilabel:
+            raise CommandError(
+                f"{self.path}: shape {array.shape} may be one volume (class, *spatial), as values "
+                "sum to 1 over the first axis: --no-batched, or --batched if it is a batch"
+            )
 
     def _check_class_axis(self, shape: tuple[int, ...]) -> int:
         layout = "(batch, class, *spatial)" if self.batched else "(class, *spatial)"
