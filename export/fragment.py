@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
 
-LETTERS = {
+LETTERS: dict[int, str] = {
     TensorProto.UINT8: "u",
     TensorProto.FLOAT: "f",
     TensorProto.DOUBLE: "d",

@@ -38,7 +38,7 @@ def activated(logits: Value, activation: str) -> Value:
 def calibrated(p: Value, calibration: Calibration, multiclass: bool, ndim: int) -> Value:
     """Return the probabilities that `rankseg.calibration.Calibration` gives."""
     f = p.fragment
-    epsilon = np.finfo(np.float64 if p.dtype == TensorProto.DOUBLE else np.float32).eps
+    epsilon = float(np.finfo(np.float64 if p.dtype == TensorProto.DOUBLE else np.float32).eps)
     p = p.clip(calibration.floor, 1.0 if multiclass else 1 - max(calibration.floor, epsilon))
     scores = f.add("Log", [p], p.dtype)
     if not multiclass:

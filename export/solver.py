@@ -213,6 +213,7 @@ class Solver:
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
         """Return the best threshold across the sliver, or one that leaves the mask empty."""
+        assert isinstance(self.objective, Dice)
         f, axis = self.fragment, self.axes[-2]
         nothing = rows.mass - rows.mass
         size, overlap = (

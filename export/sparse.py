@@ -17,7 +17,7 @@ from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 THIN_PIXELS = {2: 32, 3: 16}
 """Pixels along each of so many axes that thinning leaves, about."""
 
-MANY = {TensorProto.UINT8: 255, TensorProto.FLOAT: 2047}
+MANY: dict[int, int] = {TensorProto.UINT8: 255, TensorProto.FLOAT: 2047}
 """More classes than a pixel may have: the largest factor whose sums are exact."""
 
 STEPS = 4
@@ -57,8 +57,10 @@ class SparseSolver(Solver):
         heir = maximum(active, none).reduce("ReduceMax", [0]).reshape([-1]) > 0.0
         inputs = [p.positions(1), heir]
         self.numbers = f.add("Compress", inputs, TensorProto.INT64, "classes", axis=0)
-        kept = (f.add("Gather", [x, self.numbers], x.dtype, axis=1) for x in (p, high, active))
-        return tuple(kept)
+        p, high, active = (
+            f.add("Gather", [x, self.numbers], x.dtype, axis=1) for x in (p, high, active)
+        )
+        return p, high, active
 
     def enclose(self, p: Value, rows: Rows) -> None:
         """Take one step on the whole map, and find the pixels that may still change sides."""
@@ -78,7 +80,7 @@ class SparseSolver(Solver):
         self.fragment.scope = "ends/"
         top = (excess + rows.offset) / rows.base * (1 + SLACK)
         if self.undecided:
-            top = top + self.objective.sliver(rows.mass)
+            top = top + self.sliver(top, rows)
         rises = (self.better > low).cast(self.state)
         falls = 1.0 - rises
         self.top = top * rises + low * falls
@@ -96,6 +98,7 @@ class SparseSolver(Solver):
         With a the number of classes at the lower ends and b <= a at the upper ends,
         a + many b = many + 1 only if both are 1.
         """
+        assert self.numbers is not None
         many = MANY[self.tally]
         falls = 1.0 - rises
         numbers = self.numbers.cast(self.state).reshape([1, -1, *[1] * len(self.axes)])

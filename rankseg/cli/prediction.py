@@ -85,7 +85,7 @@ class Prediction:
 
     def _check_not_a_volume(self, array: np.ndarray) -> None:
         """Refuse to guess where the first axis, not the second, looks like that of classes."""
-        few = (..., *[slice(None, None, max(1, size // 16)) for size in array.shape[2:]])
+        few: Any = (..., *[slice(None, None, max(1, size // 16)) for size in array.shape[2:]])
         values = as_probabilities(array[few], self.divisor)
         first, second = (np.allclose(values.sum(axis=axis), 1, atol=0.05) for axis in (0, 1))
         if first and not second and not self.multilabel:
