@@ -131,12 +131,6 @@ class Value:
         )
         return f.add("Range", [zero, end, one], TensorProto.INT64)
 
-    def pick(self, index: int, axis: int) -> "Value":
-        """Return one place along an axis, which goes."""
-        f = self.fragment
-        inputs = [self, f.constant(index, TensorProto.INT64, f"number_{index}")]
-        return f.add("Gather", inputs, self.dtype, axis=axis)
-
     def reshape(self, shape: Sequence[int]) -> "Value":
         """Reshape; 0 keeps a length, -1 takes what is left."""
         inputs = [self, self.fragment.indices(shape, "shape")]

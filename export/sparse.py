@@ -90,7 +90,7 @@ class SparseSolver(Solver):
             self.open = self.unsettled(mask, after.cast(self.tally), rises)
         else:
             moved = self.fragment.add("Xor", [before, after], TensorProto.BOOL, "moved")
-            self.open = self.weighted([rises + falls], moved.cast(self.tally)) > 0.0
+            self.open = self.weighted(rises + falls, moved.cast(self.tally)) > 0.0
 
     def unsettled(self, mask: Value, after: Value, rises: Value) -> Value:
         """Return where not exactly one class has a pixel at both ends of its bracket.
@@ -101,11 +101,10 @@ class SparseSolver(Solver):
         assert self.numbers is not None
         many = MANY[self.tally]
         falls = 1.0 - rises
-        numbers = self.numbers.cast(self.state).reshape([1, -1, *[1] * len(self.axes)])
-        ends = self.weighted([rises + falls * many, numbers + (rises - rises)], mask)
-        other = self.weighted([rises * many + falls], after)
-        total, self.chosen = (ends.pick(i, 1) for i in (0, 1))
-        return ~(total + other.pick(0, 1) == many + 1)
+        numbers = self.numbers.reshape([1, -1, *[1] * len(self.axes)])
+        self.chosen = self.weighted(numbers, mask)
+        lower = self.weighted(rises + falls * many, mask)
+        return ~(lower + self.weighted(rises * many + falls, after) == many + 1)
 
     @property
     def tally(self) -> int:
@@ -120,19 +119,16 @@ class SparseSolver(Solver):
         columns = mask.ones(self.axes[-2]).matmul(mask, "counts")
         return columns.cast(self.state).sum(self.axes, self.state)
 
-    def weighted(self, weights: list[Value], mask: Value) -> Value:
-        """Sum, at each pixel, weights of the classes that have it: (batch, weight, pixel)."""
-        rows = [row.reshape([0, 1, -1]) for row in weights]
-        joined = rows[0]
-        if len(rows) > 1:
-            joined = self.fragment.add("Concat", rows, self.state, "weights", axis=1)
-        return joined.cast(mask.dtype).matmul(mask.reshape([0, 0, -1]), "weighted")
+    def weighted(self, weights: Value, mask: Value) -> Value:
+        """Sum, at each pixel, weights of the classes that have it: (batch, pixel)."""
+        row = weights.reshape([0, 1, -1]).cast(mask.dtype)
+        return row.matmul(mask.reshape([0, 0, -1]), "weighted").reshape([0, -1])
 
     def gather(self, p: Value) -> None:
         """Gather the open pixels, and the first lest there be none: (batch, class, 1, ..., n)."""
         f = self.fragment
         f.scope = "open/"
-        anywhere = self.open.cast(TensorProto.FLOAT).reshape([0, -1])
+        anywhere = self.open.cast(TensorProto.FLOAT)
         anywhere = anywhere.ones(0).matmul(anywhere, "samples").reshape([-1])
         first, yes = f.indices([0], "axes"), f.constant([1.0], TensorProto.FLOAT, "yes")
         anywhere = f.add("ScatterElements", [anywhere, first, yes], TensorProto.FLOAT)
