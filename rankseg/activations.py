@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from array_api_compat import array_namespace
 
-from .arrays import Array
+from .arrays import Array, widen
 from .validation import choice
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -31,8 +31,8 @@ def activate(scores: Array, activation: str | None, class_axis: int) -> Array:
     return torch.sigmoid(scores.to(wide))
 
 
-def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return NumPy probabilities that sum to one along `axis`, in float32 or wider.
+def softmax(logits: Array, axis: int = -1) -> Array:
+    """Return probabilities that sum to one along `axis`, in float32 or wider.
 
     Examples
     --------
@@ -41,14 +41,15 @@ def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
     >>> softmax(np.log(np.array([0.1, 0.3, 0.6])) + 5).round(3)
     array([0.1, 0.3, 0.6])
     """
-    wide = logits.astype(np.result_type(logits, np.float32), copy=False)
+    xp = array_namespace(logits)
+    wide = widen(xp, logits)
     with np.errstate(invalid="ignore"):  # infinite logits come out as NaN, which the core refuses
-        powers = np.exp(wide - wide.max(axis=axis, keepdims=True))
-    return powers / powers.sum(axis=axis, keepdims=True)
+        powers = xp.exp(wide - xp.max(wide, axis=axis, keepdims=True))
+    return powers / xp.sum(powers, axis=axis, keepdims=True)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return independent NumPy probabilities, in float32 or wider, that stay exact in both tails.
+def sigmoid(logits: Array) -> Array:
+    """Return independent probabilities, in float32 or wider, that stay exact in both tails.
 
     Examples
     --------
@@ -57,5 +58,6 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    wide = logits.astype(np.result_type(logits, np.float32), copy=False)
-    return np.exp(-np.logaddexp(0, -wide))
+    xp = array_namespace(logits)
+    wide = widen(xp, logits)
+    return xp.exp(-xp.logaddexp(xp.zeros_like(wide), -wide))

@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from . import arrays
+from .activations import sigmoid, softmax
 from .arrays import Array, Namespace
 from .maps import ProbabilityMap
 from .validation import MODES, check_values, choice, number, open_map
@@ -147,11 +148,7 @@ class Calibration:
         p = xp.clip(p, self.floor, top)
         scores = xp.log(p) if mode == "multiclass" else xp.log(p) - xp.log1p(-p)
         scores = scores * self._column(xp, p, self.scale) + self._column(xp, p, self.bias)
-        if mode == "multilabel":
-            tail = xp.exp(-xp.abs(scores))  # at most 1: no overflow
-            return xp.where(scores >= 0, 1 / (1 + tail), tail / (1 + tail))
-        powers = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
-        return powers / xp.sum(powers, axis=1, keepdims=True)
+        return softmax(scores, axis=1) if mode == "multiclass" else sigmoid(scores)
 
     def _column(self, xp: Namespace, p: Array, values: float | tuple[float, ...]) -> Array:
         column = xp.asarray(values, dtype=p.dtype, device=device(p))
