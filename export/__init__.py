@@ -12,7 +12,7 @@ _HOMES = {
     "Tail": "graph",
     "TailSettings": "settings",
     "append_rma": "append",
-    "rma_model": "graph",
+    "rma_model": "model",
     "save": "files",
     "tail": "graph",
     "verify": "verification",

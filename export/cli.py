@@ -214,7 +214,7 @@ def node(
     """Write RankSEG as a model of its own: probabilities or logits in, labels or masks out."""
     with one_line_errors(), library_errors():
         from .files import save
-        from .graph import rma_model
+        from .model import rma_model
 
         check_output(output, (".onnx",), overwrite)
         made = rma_model(
