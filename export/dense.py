@@ -23,7 +23,7 @@ class DenseSolver(Solver):
         for i in range(STEPS):
             self.fragment.scope = f"step{i + 1}/"
             size, overlap = self.above(p, threshold.cast(p.dtype))
-            better = (overlap + rows.offset) / (rows.base + size)
+            better = rows.threshold(size, overlap)
             threshold = maximum(threshold, better) if i else better
         if self.undecided:
             self.fragment.scope = "end/"

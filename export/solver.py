@@ -45,8 +45,12 @@ class Rows(NamedTuple):
     mass: Value
     high: Value
     active: Value
-    offset: float  # with these two the threshold of n pixels with sum S
-    base: Value  # is (S + offset) / (base + n)
+    offset: float
+    base: Value
+
+    def threshold(self, size: Operand, overlap: Value) -> Value:
+        """Return `objective.threshold` of so many pixels with this sum."""
+        return (overlap + self.offset) / (self.base + size)
 
 
 class Masks(NamedTuple):
@@ -143,13 +147,13 @@ class Solver:
         inputs = [p, starts, ends, f.indices(self.axes, "axes"), self.strides(p)]
         thin = f.add("Slice", inputs, p.dtype, "map")
         pixels, few = (f.add("Size", [x], TensorProto.INT64).cast(p.dtype) for x in (p, thin))
-        scale, base = pixels / few, rows.base.cast(p.dtype)
+        scale, thin_rows = pixels / few, rows._replace(base=rows.base.cast(p.dtype))
         threshold, sizes = f.constant(START, p.dtype, "start"), []
         for i in range(THIN_STEPS):
             f.scope = f"thin{i + 1}/"
             mask = (thin > threshold).cast(p.dtype)
             size, overlap = (x.reduce("ReduceSum", self.axes) * scale for x in (mask, mask * thin))
-            better = (overlap + rows.offset) / (base + size)
+            better = thin_rows.threshold(size, overlap)
             threshold = maximum(threshold, better) if i else better
             sizes.append(size)
         f.scope = "thin/"

@@ -76,9 +76,9 @@ class SparseSolver(Solver):
         mask = before.cast(self.tally, "mask")
         size, low = self.count(mask), self.start.cast(self.state)
         self.first = Masks(low, size, excess + low * size)
-        self.better = (self.first.overlap + rows.offset) / (rows.base + size)
+        self.better = rows.threshold(size, self.first.overlap)
         self.fragment.scope = "ends/"
-        top = (excess + rows.offset) / rows.base * (1 + SLACK)
+        top = rows.threshold(0, excess) * (1 + SLACK)
         if self.undecided:
             top = top + self.sliver(top, rows)
         rises = (self.better > low).cast(self.state)
