@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 
 from ..calibration import Calibration
-from ..objectives import ACCURACY
-from ..validation import VOID_INDEX, Settings, check_classes, check_settings, choice
+from ..settings import Settings, check_classes, check_settings
+from ..validation import choice
 
 ACTIVATIONS = ("softmax", "sigmoid")
 PROFILES = ("onnxruntime", "static")
@@ -47,7 +47,7 @@ class TailSettings:
     output_mode: str = "multiclass"
     pruning_prob: float | tuple[float, ...] = 0.5
     unassigned_policy: str = "max_score"
-    void_index: int = VOID_INDEX
+    void_index: int = Settings.void_index
     activation: str | None = None
     label_dtype: str = "int64"
     profile: str = "onnxruntime"
@@ -67,7 +67,7 @@ class TailSettings:
         if not isinstance(self.calibration, Calibration | None):
             found = type(self.calibration).__name__
             raise TypeError(f"calibration must be a Calibration, found {found}")
-        if self.void_index != VOID_INDEX and not self.void:
+        if self.void_index != Settings.void_index and not self.void:
             raise ValueError(f"void_index={self.void_index} requires unassigned_policy='void'")
         if self.void and not self.smallest_label <= self.void_index <= self.largest_label:
             raise ValueError(
@@ -80,7 +80,7 @@ class TailSettings:
     def _check(self) -> Settings:
         params: dict[str, Any] = {}
         labels = str(self.output_mode).strip().lower() != "multilabel"
-        if labels or self.unassigned_policy != "max_score" or self.void_index != VOID_INDEX:
+        if labels or self.unassigned_policy != "max_score" or self.void_index != Settings.void_index:
             params = {"unassigned_policy": self.unassigned_policy, "void_index": self.void_index}
         return check_settings(
             self.metric, self.smooth, self.output_mode, "RMA", self.pruning_prob, params

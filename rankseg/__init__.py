@@ -1,9 +1,14 @@
 """RankSEG: segmentation masks with the best expected Dice or IoU, in any array library."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import distribution, functional
 from .distribution import RefinedNormal, RefinedNormalPB
-from .functional import Thresholds, rankdice_ba, rankseg_rma, thresholds
+from .functional import Thresholds, rankdice_ba, rankseg, rankseg_rma, thresholds
 from .predictor import RankSEG
+
+if TYPE_CHECKING:
+    from . import activations, calibration, config, evaluation, integration, metrics
 
 __all__ = [
     "RankSEG",
@@ -14,12 +19,28 @@ __all__ = [
     "distribution",
     "functional",
     "rankdice_ba",
+    "rankseg",
     "rankseg_rma",
     "thresholds",
 ]
 
+_MODULES = (
+    "activations",
+    "calibration",
+    "config",
+    "evaluation",
+    "export",
+    "integration",
+    "metrics",
+)
+"""Public modules that are imported when they are asked for."""
 
-def __getattr__(name: str) -> str:
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     # Looked up when it is asked for: reading metadata takes as long as all the rest of the import.
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
@@ -29,3 +50,7 @@ def __getattr__(name: str) -> str:
         except PackageNotFoundError:
             return "0+unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -15,7 +15,7 @@ Host arrays of other libraries are read through a NumPy view of the same memory.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
 from typing import Any, Literal, TypeAlias
 
@@ -85,9 +85,12 @@ def to_numpy_view(x: Array) -> Array:
     return x
 
 
-def from_numpy(result: np.ndarray, like: Array) -> Array:
-    """Bring a NumPy result into the library, and to the device, of another array."""
-    if is_numpy_array(like):
+def from_numpy(result: Array, like: Array) -> Array:
+    """Bring a NumPy result into the library, and to the device, of another array.
+
+    Any other result is there already.
+    """
+    if is_numpy_array(like) or not is_numpy_array(result):
         return result
     if is_torch_array(like):
         return sys.modules["torch"].from_numpy(result).to(like.device)
@@ -216,3 +219,18 @@ def slabs(shape: Sequence[int], limit: int) -> Iterator[Slab]:
     step = ceil(shape[0] / pieces)
     for start in range(0, shape[0], step):
         yield (slice(start, min(start + step, shape[0])),)
+
+
+def in_slabs(
+    work: Callable[[Slab], Array], shape: Sequence[int], width: int, like: Array
+) -> Array:
+    """Compute an array of this shape slab by slab from a NumPy array, at once from any other.
+
+    An element takes `width` elements of work. The slab () is the whole.
+    """
+    if not is_numpy_array(like):
+        return work(())
+    result = np.empty(shape, wide_dtype(np, like.dtype))
+    for slab in slabs(shape, max(1, BLOCK // width)):
+        result[slab] = work(slab)
+    return result

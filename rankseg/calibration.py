@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from . import arrays
-from .activations import sigmoid, softmax
-from .arrays import Array, Namespace
-from .maps import ProbabilityMap
-from .validation import MODES, check_values, choice, number, open_map
+from .arrays import Array
+from .correction import Correction
+from .opening import open_rows
+from .rows import BlockRows, Rows, rows_of
+from .settings import MODES
+from .validation import choice, number
 
 KINDS = ("temperature", "vector")
 
@@ -120,39 +123,33 @@ class Calibration:
         TypeError, ValueError
             As in `rankseg.functional.rankseg`, and if the number of classes is another one.
         """
-        mode = choice("output_mode", output_mode, MODES)
-        source = open_map(probs, class_axis, valid)
-        if self.classes not in (None, source.classes):
-            raise ValueError(
-                f"probs has {source.classes} classes, but the calibration is for {self.classes}"
-            )
-        if source.kind == "lazy":
-            check_values(source)
-        if source.kind == "host":
-            result = arrays.from_numpy(self._in_blocks(source, mode), like=probs)
-        else:
-            result = self._corrected(source.xp, arrays.widen(source.xp, source.probs), mode)
+        rows = open_rows(probs, class_axis, valid, self.correction(output_mode))
+        everywhere = rows_of(rows.source.with_all_pixels())
+        result = arrays.from_numpy(_values(everywhere), like=probs)
         return array_namespace(result).moveaxis(result, 1, class_axis)
 
-    def _in_blocks(self, source: ProbabilityMap, mode: str) -> np.ndarray:
-        result = np.empty(source.probs.shape, source.dtype)
-        for b in range(len(source.probs)):
-            for slab in arrays.slabs(source.spatial, max(1, source.block // source.classes)):
-                index = (slice(b, b + 1), slice(None), *slab)
-                result[index] = self._corrected(np, arrays.widen(np, source.probs[index]), mode)
-        return result
+    def correction(self, output_mode: str) -> Correction:
+        """Return what is done to the values of a map."""
+        joint = choice("output_mode", output_mode, MODES) == "multiclass"
+        scale, bias = (np.atleast_1d(np.asarray(part, float)) for part in (self.scale, self.bias))
+        return Correction(scale, bias, self.floor, joint)
 
-    def _corrected(self, xp: Namespace, p: Array, mode: str) -> Array:
-        """Correct probabilities with the classes on axis 1."""
-        top = 1.0 if mode == "multiclass" else 1 - max(self.floor, float(xp.finfo(p.dtype).eps))
-        p = xp.clip(p, self.floor, top)
-        scores = xp.log(p) if mode == "multiclass" else xp.log(p) - xp.log1p(-p)
-        scores = scores * self._column(xp, p, self.scale) + self._column(xp, p, self.bias)
-        return softmax(scores, axis=1) if mode == "multiclass" else sigmoid(scores)
 
-    def _column(self, xp: Namespace, p: Array, values: float | tuple[float, ...]) -> Array:
-        column = xp.asarray(values, dtype=p.dtype, device=device(p))
-        return xp.reshape(column, (1, -1, *[1] * (p.ndim - 2)))
+@singledispatch
+def _values(rows: Rows) -> Array:
+    return rows.source.read(...)
+
+
+@_values.register
+def _values_in_blocks(rows: BlockRows) -> np.ndarray:
+    result = np.empty(rows.source.probs.shape, rows.source.dtype)
+
+    def write(group: Any) -> tuple[()]:
+        result[group.index] = rows.source.read(group.index)
+        return ()
+
+    rows.each(write, width=0)
+    return result
 
 
 def _numbers(name: str, value: Any, low: float, high: float) -> float | tuple[float, ...]:

@@ -3,18 +3,19 @@
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
 from .files import replacing
-from .validation import LABEL_PARAMS, check_settings
+from .docstrings import shared_parameters
+from .functional import rankseg
+from .settings import PRUNED, SCORES, SOLVER_PARAMS, Settings, check_settings
 
 SUFFIXES = (".toml", ".json")
 SETTINGS = ("metric", "smooth", "output_mode", "solver", "pruning_prob")
-SOLVER_PARAMS = ("eps", *LABEL_PARAMS, "safe_screening")
 _HEADER = """\
 # Settings of RankSEG: RankSEG.from_config("this file") in Python, and the option --config of
 # rankseg predict, evaluate and export append."""
@@ -26,6 +27,7 @@ _COMMENTS = {
 }
 
 
+@shared_parameters(rankseg)
 @dataclass(frozen=True)
 class Config:
     """Settings of a `rankseg.RankSEG`, with the calibration that goes before it.
@@ -58,11 +60,11 @@ class Config:
     0.7
     """
 
-    metric: str = "dice"
-    smooth: float = 0.0
-    output_mode: str = "multiclass"
-    solver: str = "RMA"
-    pruning_prob: float | tuple[float, ...] = 0.5
+    metric: str = Settings.metric
+    smooth: float = Settings.smooth
+    output_mode: str = Settings.output_mode
+    solver: str | None = Settings.solver
+    pruning_prob: float | Sequence[float] = Settings.pruning_prob
     solver_params: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
     tuned: Mapping[str, Any] | None = None
@@ -132,6 +134,7 @@ class Config:
             names = tuple(part.name for part in fields(Calibration))
             calibration = Calibration(**_table("[calibration]", tables["calibration"], names))
         tuned = _table("[tuned]", tables["tuned"]) if "tuned" in tables else None
+        settings = _of_version_0_1(settings, params)
         return cls(**settings, solver_params=params, calibration=calibration, tuned=tuned)
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -164,6 +167,18 @@ class Config:
         text = json.dumps(tables, indent=2) + "\n" if suffix == ".json" else _toml(tables)
         with replacing(path, overwrite) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _of_version_0_1(settings: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Translate a `smooth` of 1e16, as which argmax with pruning was written."""
+    if settings.get("smooth") != 1e16 or settings.get("metric", SCORES[0]) not in SCORES or params:
+        return settings
+    if settings.get("solver", "RMA") != "RMA":
+        return settings
+    mode = settings.get("output_mode", Settings.output_mode)
+    if mode not in PRUNED:
+        return settings
+    return settings | {"metric": "accuracy", "smooth": 0.0, "solver": PRUNED[mode]}
 
 
 def _suffix(path: Path) -> str:

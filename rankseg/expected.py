@@ -5,10 +5,11 @@ from array_api_compat import array_namespace
 
 from . import arrays
 from .arrays import Array
-from .maps import ProbabilityMap
 from .objectives import Dice, IoU, Objective
+from .opening import open_rows, settled
+from .rows import Rows
 from .solvers import exact
-from .validation import check_values, choice, number, open_map
+from .validation import choice, number
 
 METHODS = ("exact", "rma")
 
@@ -26,7 +27,7 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
     smooth : float, default 0.0
         Constant s >= 0 that Dice adds to numerator and denominator.
     method : {"exact", "rma"}
-        "exact" integrates the generating function (`rankseg.generating`) and is right to about
+        "exact" integrates the generating function (`rankseg.solvers.generating`) and is right to about
         1e-14 for independent pixels. "rma" is the approximation that RMA maximises, cheaper and
         never larger: ``2 S / (mu + n + 1 + s) + s / (mu + n + s)`` with n the pixels in the mask,
         S their sum of probabilities and mu the sum of all (Wang & Dai, NeurIPS 2025).
@@ -85,22 +86,19 @@ def expected_iou(probs: Array, mask: Array, smooth: float = 0.0, method: str = "
 
 def _expected(probs: Array, mask: Array, objective: Objective, method: str) -> Array:
     method = choice("method", method, METHODS)
-    source = open_map(probs)
-    _check_mask(mask, source)
-    if source.kind == "lazy":
-        check_values(source)
-    mask = arrays.to_numpy_view(mask)
+    rows = open_rows(probs)
+    _check_mask(mask, rows)
+    rows = settled(rows)
     compute = _exact_scores if method == "exact" else _rma_scores
-    score = compute(source, mask, objective)
-    return score if source.kind == "traced" else arrays.from_numpy(score, like=probs)
+    return arrays.from_numpy(compute(rows, arrays.to_numpy_view(mask), objective), like=probs)
 
 
 def _mask_of(mask: Array, c: int, ndim: int) -> Array:
     return mask[:, c, ...] if mask.ndim == ndim else mask == c
 
 
-def _rma_scores(source: ProbabilityMap, mask: Array, objective: Objective) -> Array:
-    xp, ndim = source.xp, len(source.spatial)
+def _rma_scores(rows: Rows, mask: Array, objective: Objective) -> Array:
+    source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
     sizes, overlaps = [], []
     for c in range(source.classes):
         inside = _mask_of(mask, c, ndim + 2)
@@ -108,27 +106,26 @@ def _rma_scores(source: ProbabilityMap, mask: Array, objective: Objective) -> Ar
         sizes.append(arrays.count(xp, inside, ndim))
         overlaps.append(arrays.total(xp, p, ndim, inside))
     size, overlap = arrays.read_sums(xp.stack(sizes, axis=1), xp.stack(overlaps, axis=1))
-    return objective.score(size, overlap, source.summary.mass)
+    return objective.score(size, overlap, rows.summary.mass)
 
 
-def _exact_scores(source: ProbabilityMap, mask: Array, objective: Objective) -> np.ndarray:
-    if source.kind == "traced":
-        raise NotImplementedError("method 'exact' needs values, not a trace: use method='rma'")
-    score = np.empty((source.batch, source.classes))
+def _exact_scores(rows: Rows, mask: Array, objective: Objective) -> np.ndarray:
+    rows.require_values("method 'exact'", "method='rma'")
+    score = np.empty(rows.shape)
     for b, c in np.ndindex(score.shape):
-        (inside,) = arrays.read_values(_mask_of(mask, c, len(source.spatial) + 2)[b, ...])
-        score[b, c] = exact.score_of(source.host_row((b, c)), np.asarray(inside), objective)
+        (inside,) = arrays.read_values(_mask_of(mask, c, len(rows.source.spatial) + 2)[b, ...])
+        score[b, c] = exact.score_of(rows.host_row((b, c)), np.asarray(inside), objective)
     return score
 
 
-def _check_mask(mask: Array, source: ProbabilityMap) -> None:
+def _check_mask(mask: Array, rows: Rows) -> None:
     if not arrays.is_array(mask):
         raise TypeError(f"mask must be an array, found {type(mask).__name__}")
     xp, shape = array_namespace(mask), tuple(mask.shape)
     if xp.isdtype(mask.dtype, "bool"):
-        allowed = (source.batch, source.classes, *source.spatial)
+        allowed = (*rows.shape, *rows.source.spatial)
     elif xp.isdtype(mask.dtype, "integral"):
-        allowed = (source.batch, *source.spatial)
+        allowed = (rows.shape[0], *rows.source.spatial)
     else:
         raise TypeError(f"mask must be boolean masks or integer labels, found {mask.dtype}")
     if shape != allowed:

@@ -2,36 +2,44 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from . import arrays
 from .arrays import Array
-from .maps import ProbabilityMap
+from .correction import Correction
+from .docstrings import shared_parameters
 from .objectives import OBJECTIVES
-from .solvers import assignment, exact, normal, pointwise, refinement, rma
-from .validation import (
+from .opening import open_rows, settled
+from .rows import Rows
+from .settings import (
     MODES,
     NORMAL_SOLVERS,
     POLICIES,
+    PRUNED,
+    Metric,
+    OutputMode,
+    Policy,
     Settings,
+    Solver,
     check_classes,
     check_settings,
-    check_values,
     check_void_index,
-    choice,
-    open_map,
 )
+from .signatures import ArrayT, same_library
+from .solvers import assignment, exact, normal, pointwise, refinement, rma
+from .validation import choice
 
 
+@same_library
 def rankseg(
     probs: Array,
-    metric: str = "dice",
+    metric: Metric = "dice",
     smooth: float = 0.0,
-    output_mode: str = "multiclass",
-    solver: str = "RMA",
+    output_mode: OutputMode = "multiclass",
+    solver: Solver | None = None,
     pruning_prob: float | Sequence[float] = 0.5,
     *,
     class_axis: int = 1,
@@ -57,14 +65,17 @@ def rankseg(
         Constant s >= 0 that the metric adds to numerator and denominator.
     output_mode : {"multiclass", "multilabel"}
         One label a pixel, or one mask a class.
-    solver : {"RMA", "exact", "BA", "TRNA", "BA+TRNA", "argmax", "TR"}
-        For Dice and IoU "RMA", a fast approximation, or "exact", the best expectation over
-        independent pixels, which takes about five times as long. For multilabel Dice also the
-        normal approximations of RankDice. Of these only RMA can be traced by ``jax.jit``. For
-        accuracy "argmax", or in multilabel "TR" (p > 0.5).
+    solver : {"RMA", "exact", "BA", "TRNA", "BA+TRNA", "argmax", "pruned-argmax", "TR", \
+"pruned-TR"}, optional
+        For Dice and IoU "RMA", a fast approximation and the default, or "exact", the best
+        expectation over independent pixels, which takes about five times as long. For multilabel
+        Dice also the normal approximations of RankDice. Of these only RMA can be traced by
+        ``jax.jit``. For accuracy "argmax", the default, or "pruned-argmax", that of the classes
+        that pruning leaves; in multilabel "TR" (p > 0.5), the default, "pruned-TR", or "argmax"
+        as masks.
     pruning_prob : float or sequence of float, default 0.5
         A class whose largest probability in a sample is not above this is left out of that
-        sample. One value, or one for each class. Accuracy ignores it.
+        sample. One value, or one for each class. "argmax" and "TR" ignore it.
     class_axis : int, default 1
         Position of the class axis; -1 for channels-last arrays, which are not copied.
     valid : bool array, shape (batch, *spatial), optional
@@ -119,39 +130,43 @@ def rankseg(
 
 
 def predict(
-    probs: Array, settings: Settings, class_axis: int = 1, valid: Array | None = None
+    probs: Array,
+    settings: Settings,
+    class_axis: int = 1,
+    valid: Array | None = None,
+    correction: Correction | None = None,
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
-    source = open_map(probs, class_axis, valid)
-    check_classes(settings, source.classes, valid is not None, arrays.largest_label(probs))
+    rows = open_rows(probs, class_axis, valid, correction)
+    check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     multiclass = settings.output_mode == "multiclass"
-    result = _labels(source, settings) if multiclass else _masks(source, settings)
-    if source.kind == "host":
-        result = arrays.from_numpy(result, like=probs)
+    result = _labels(rows, settings) if multiclass else _masks(rows, settings)
+    result = arrays.from_numpy(result, like=probs)
     return result if multiclass else array_namespace(result).moveaxis(result, 1, class_axis)
 
 
-class Thresholds(NamedTuple):
+class Thresholds(NamedTuple, Generic[ArrayT]):
     """Masks as one number a row: ``probs > threshold`` is the mask of a sample and class.
 
     Each is an array of shape (batch, class). An inactive row and an empty best mask have
     threshold infinity.
     """
 
-    threshold: Array
-    score: Array
-    active: Array
+    threshold: ArrayT
+    score: ArrayT
+    active: ArrayT
 
 
+@shared_parameters(rankseg)
 def thresholds(
-    probs: Array,
-    metric: str = "dice",
+    probs: ArrayT,
+    metric: Metric = "dice",
     smooth: float = 0.0,
     pruning_prob: float | Sequence[float] = 0.5,
     *,
     class_axis: int = 1,
     valid: Array | None = None,
-) -> Thresholds:
+) -> Thresholds[ArrayT]:
     """Return the threshold, the expected score and the activity of each sample and class.
 
     A threshold is all that a device has to store of RankSEG: ``probs > threshold`` are the
@@ -159,8 +174,12 @@ def thresholds(
 
     Parameters
     ----------
-    probs, metric, smooth, pruning_prob, class_axis, valid
-        As in `rankseg`; the metric is "dice" or "iou".
+    probs : array, shape (batch, class, *spatial)
+        Probabilities in [0, 1], as in `rankseg`.
+    metric : {"dice", "iou"}
+        What to maximise, per sample and class.
+    smooth, pruning_prob, class_axis, valid
+        As in `rankseg`.
 
     Returns
     -------
@@ -183,72 +202,85 @@ def thresholds(
     array([[0.311,   inf]])
     """
     settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
-    source = open_map(probs, class_axis, valid)
-    check_classes(settings, source.classes, valid is not None, arrays.largest_label(probs))
-    solution = _solve(source, settings)
-    if source.kind == "traced":
-        return Thresholds(solution.threshold, solution.score, solution.active)
-    dtype = np.float64 if source.dtype == source.xp.float64 else np.float32
-    parts = (
-        solution.threshold.astype(dtype),
-        solution.score.astype(dtype),
-        solution.active,
-    )
+    rows = open_rows(probs, class_axis, valid)
+    check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
+    solution = _solve(settled(rows), settings)
+    dtype = np.float64 if rows.source.is_double else np.float32
+    parts = (solution.threshold, solution.score, solution.active)
+    if isinstance(solution.threshold, np.ndarray):
+        parts = (parts[0].astype(dtype), parts[1].astype(dtype), parts[2])
     return Thresholds(*(arrays.from_numpy(part, like=probs) for part in parts))
 
 
-def _solve(source: ProbabilityMap, settings: Settings) -> rma.Solution:
-    if source.kind == "lazy":
-        check_values(source)
+def _pruning(rows: Rows, settings: Settings) -> Array:
     # In the precision of the map: a maximum of float32(0.1) does not exceed 0.1.
-    dtype = np.float64 if source.dtype == source.xp.float64 else np.float32
-    pruning = source.state.asarray(np.asarray(settings.pruning_prob, dtype))
+    dtype = np.float64 if rows.source.is_double else np.float32
+    return rows.xp.asarray(np.asarray(settings.pruning_prob, dtype))
+
+
+def _solve(rows: Rows, settings: Settings) -> rma.Solution:
+    pruning = _pruning(rows, settings)
     if settings.solver in NORMAL_SOLVERS:
-        return normal.solve(source, settings.smooth, pruning, settings.solver, settings.eps)
-    solver = {"RMA": rma, "exact": exact}[settings.solver]
-    return solver.solve(source, OBJECTIVES[settings.metric](settings.smooth), pruning)
+        return normal.solve(rows, settings.smooth, pruning, settings.solver, settings.eps)
+    solver = exact if settings.solver == "exact" else rma
+    return solver.solve(rows, OBJECTIVES[settings.metric](settings.smooth), pruning)
 
 
-def _labels(source: ProbabilityMap, settings: Settings) -> Array:
+def _active(rows: Rows, settings: Settings) -> Array | None:
+    """Return the classes that a solver of the accuracy leaves, None for all."""
+    if settings.solver != PRUNED[settings.output_mode]:
+        return None
+    return rows.summary.high > _pruning(rows, settings)
+
+
+def _labels(rows: Rows, settings: Settings) -> Array:
     if settings.metric == "accuracy":
-        return _without_invalid(source, pointwise.most_probable(source), settings)
+        rows = settled(rows) if settings.solver in PRUNED.values() else rows
+        labels = pointwise.most_probable(rows, _active(rows, settings))
+        return _without_invalid(rows, labels, settings)
+    rows = settled(rows)
     objective = OBJECTIVES[settings.metric](settings.smooth)
-    solution = _solve(source, settings)
+    solution = _solve(rows, settings)
     void = settings.void_index if settings.unassigned_policy == "void" else None
-    labels = assignment.labels(source, solution, objective, void)
-    labels = _without_invalid(source, labels, settings)
+    labels = assignment.labels(rows, solution, objective, void)
+    labels = _without_invalid(rows, labels, settings)
     if settings.refine:
-        labels = refinement.refine(source, solution, objective, labels, settings.refine)
+        labels = refinement.refine(rows, solution, objective, labels, settings.refine)
     return labels
 
 
-def _without_invalid(source: ProbabilityMap, labels: Array, settings: Settings) -> Array:
+def _without_invalid(rows: Rows, labels: Array, settings: Settings) -> Array:
+    source = rows.source
     if source.valid is None:
         return labels
-    void = source.xp.full_like(labels, settings.void_index)
-    return source.xp.where(source.valid, labels, void)
+    return source.xp.where(source.valid, labels, source.xp.full_like(labels, settings.void_index))
 
 
-def _masks(source: ProbabilityMap, settings: Settings) -> Array:
-    if settings.solver == "TR":
-        return pointwise.above_half(source)
+def _masks(rows: Rows, settings: Settings) -> Array:
     if settings.solver == "argmax":
         warnings.warn(
             "solver 'argmax' gives masks that do not overlap; 'TR' decides each class by itself",
             UserWarning,
             stacklevel=4,
         )
-        return pointwise.one_hot(source)
-    return assignment.masks(source, _solve(source, settings).threshold)
+        return pointwise.one_hot(rows)
+    if settings.solver == "TR":
+        return pointwise.above_half(rows)
+    rows = settled(rows)
+    if settings.metric == "accuracy":
+        return pointwise.above_half(rows, _active(rows, settings))
+    return assignment.masks(rows, _solve(rows, settings).threshold)
 
 
+@same_library
+@shared_parameters(rankseg)
 def rankseg_rma(
     probs: Array,
-    metric: str = "dice",
+    metric: Metric = "dice",
     smooth: float = 0.0,
-    output_mode: str = "multiclass",
+    output_mode: OutputMode = "multiclass",
     pruning_prob: float | Sequence[float] = 0.5,
-    unassigned_policy: str = "max_score",
+    unassigned_policy: Policy = "max_score",
     void_index: int = 255,
     safe_screening: bool | str = False,
 ) -> Array:
@@ -256,8 +288,18 @@ def rankseg_rma(
 
     Parameters
     ----------
-    probs, metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index, safe_screening
-        As in `rankseg`; the metric is "dice" or "iou".
+    probs : array, shape (batch, class, *spatial)
+        Probabilities in [0, 1], as in `rankseg`.
+    metric : {"dice", "iou"}
+        What to maximise, per sample and class.
+    smooth, output_mode, pruning_prob
+        As in `rankseg`.
+    unassigned_policy : {"max_score", "void"}
+        What becomes of a pixel that no class selected: the class that gains most, or `void_index`.
+    void_index : int, default 255
+        Outside of [0, class).
+    safe_screening : bool or "auto"
+        Accepted, and without effect: there is no slower path to screen.
 
     Returns
     -------
@@ -295,9 +337,10 @@ def rankseg_rma(
     )
 
 
+@same_library
 def rankdice_ba(
     probs: Array,
-    solver: str = "BA",
+    solver: Solver = "BA",
     smooth: float = 0.0,
     eps: float = 1e-4,
     pruning_prob: float | Sequence[float] = 0.5,

@@ -69,7 +69,7 @@ class Dice:
         """Return 2 S + s - score (mu + n + s - 1)."""
         return 2 * overlap + self.smooth - score * (mass + size + self.smooth - 1)
 
-    def sliver(self, mass: Array) -> Array:
+    def undecided(self, mass: Array) -> Array:
         """Return delta with g* <= f* <= g* + delta.
 
         f - g = s / (A (A + 1)) at A = mu + tau + s, which is largest for the empty mask. The best
@@ -122,8 +122,5 @@ class IoU:
 
 
 Objective: TypeAlias = Dice | IoU
-
-ACCURACY = 1e16
-"""A `smooth` so large that both become the accuracy: argmax of the classes that pruning leaves."""
 
 OBJECTIVES: dict[str, type[Objective]] = {"dice": Dice, "iou": IoU}

@@ -3,17 +3,23 @@
 import os
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
+
+from numpy.typing import NDArray
 
 from .arrays import Array
 from .calibration import Calibration
-from .functional import predict
-from .validation import check_class_axis, check_settings
+from .docstrings import shared_parameters
+from .functional import predict, rankseg
+from .settings import Metric, OutputMode, Solver, check_settings
+from .signatures import ArrayT
+from .validation import check_class_axis
 
 if TYPE_CHECKING:
     from .config import Config
 
 
+@shared_parameters(rankseg)
 class RankSEG:
     """Segment with the best expected Dice or IoU; `rankseg.functional.rankseg` as an object.
 
@@ -43,10 +49,10 @@ class RankSEG:
 
     def __init__(
         self,
-        metric: str = "dice",
+        metric: Metric = "dice",
         smooth: float = 0.0,
-        output_mode: str = "multiclass",
-        solver: str = "RMA",
+        output_mode: OutputMode = "multiclass",
+        solver: Solver | None = None,
         pruning_prob: float | Sequence[float] = 0.5,
         *,
         class_axis: int = 1,
@@ -102,13 +108,43 @@ class RankSEG:
         """Parameters of the solver that were given."""
         return dict(self._solver_params)
 
+    @overload
+    def predict(self, probs: NDArray[Any], *, valid: Array | None = None) -> NDArray[Any]: ...
+    @overload
+    def predict(self, probs: ArrayT, *, valid: Array | None = None) -> ArrayT: ...
     def predict(self, probs: Array, *, valid: Array | None = None) -> Array:
-        """Return labels or masks, as `rankseg.functional.rankseg` does."""
+        """Return labels or masks.
+
+        Parameters
+        ----------
+        probs : array, shape (batch, class, *spatial)
+            Probabilities in [0, 1], as in `rankseg.functional.rankseg`.
+        valid : bool array, shape (batch, *spatial), optional
+            Pixels that take part. The others get `void_index` in labels and False in masks.
+
+        Returns
+        -------
+        array
+            Labels, int64 of shape (batch, *spatial), or bool masks of the shape of `probs`, of
+            the same library and device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `rankseg.functional.rankseg`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rankseg import RankSEG
+        >>> p = np.array([0.6, 0.45, 0.45, 0.1])
+        >>> RankSEG(metric="dice").predict(np.stack([1 - p, p])[None])
+        array([[1, 1, 1, 0]])
+        """
+        correction = None
         if self._calibration is not None:
-            probs = self._calibration(
-                probs, output_mode=self.output_mode, class_axis=self._class_axis, valid=valid
-            )
-        return predict(probs, self._settings, self._class_axis, valid)
+            correction = self._calibration.correction(self.output_mode)
+        return predict(probs, self._settings, self._class_axis, valid, correction)
 
     __call__ = predict
 

@@ -1,145 +1,188 @@
-"""Rows of a probability map: the passes that every solver is made of."""
+"""The rows of a probability map, for the two ways of working: at once, and in blocks.
 
-from collections.abc import Callable, Iterable, Iterator
+Here alone is asked how an array has to be worked on (`arrays.kind_of`). What a solver does to rows
+it does through one of these classes, and what differs between them it registers for their types.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import arrays
-from .arrays import Array, Slab
+from .arrays import Array
+from .maps import ProbabilityMap, RowIndex
+from .passes import Group, LazyGroup, Row
+from .peaks import Peaks
 
-if TYPE_CHECKING:
-    from .maps import ProbabilityMap, RowIndex
+Pass: TypeAlias = Callable[[Any], Sequence[Array]]
+"""What is done to a group of rows: each result has one value a row."""
+
+
+class Summary(NamedTuple):
+    """What one pass over a map tells of each row: arrays of shape (batch, class)."""
+
+    low: Array
+    high: Array
+    mass: Array
 
 
 class Rows:
-    """Some rows of a map, and what a solver asks of them."""
+    """All rows of a map, worked on at once: a few large operations of the array library.
 
-    def __init__(self, source: "ProbabilityMap", index: "RowIndex", scale: float) -> None:
-        self.source, self.scale = source, scale
-        self.index: Any = index
-        self.ndim = len(source.spatial)
-
-    @cached_property
-    def _block(self) -> Array:
-        return self.source.read(self.index)
-
-    def blocks(self, above: Array) -> Iterable[tuple[Slab, Array]]:
-        """Read what may hold values above each row's threshold, slab by slab."""
-        return [((), self._block)]
-
-    def masks(self, threshold: Array) -> Iterator[tuple[Slab, Array]]:
-        """Compare slab by slab: ``p > threshold``, False in slabs left out."""
-        for slab, x in self.blocks(threshold):
-            yield slab, self._compare(x, threshold)
-
-    def summarize(self) -> tuple[Array, ...]:
-        """Return the smallest value, the largest value and the sum of each row."""
-        xp, x = self.source.xp, self._block
-        axes = tuple(range(x.ndim - self.ndim, x.ndim))
-        return arrays.read_sums(
-            xp.min(x, axis=axes), xp.max(x, axis=axes), arrays.total(xp, x, self.ndim)
-        )
-
-    def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
-        """Count the pixels above each row's threshold, and offer to sum them.
-
-        On the host the sum costs more than the count; on a lazy array it comes with the count.
-        """
-        masks = [mask for _, mask in self.masks(threshold)]
-        if self.source.kind == "lazy":
-            size, overlap = arrays.read_sums(self._count(masks), self._sum(masks, threshold))
-            return self.scale * size, lambda: self.scale * overlap
-        (size,) = arrays.read_sums(self._count(masks))
-        return (
-            self.scale * size,
-            lambda: self.scale * arrays.read_sums(self._sum(masks, threshold))[0],
-        )
-
-    def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
-        """Count and sum the pixels above each of several thresholds, read together."""
-        parts: list[Array] = []
-        for threshold in thresholds:
-            masks = [mask for _, mask in self.masks(threshold)]
-            parts += [self._count(masks), self._sum(masks, threshold)]
-        results = arrays.read_sums(*parts)
-        return list(zip(results[::2], results[1::2], strict=True))
-
-    def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pixels with low < p <= high: the number of each one's row, and its value."""
-        xp = self.source.xp
-        numbers, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
-        for _, x in self.blocks(low):
-            inside = self._compare(x, low) & ~self._compare(x, high)
-            where = xp.nonzero(xp.reshape(inside, (-1,)))[0]
-            found = xp.take(xp.reshape(x, (-1,)), where)
-            where, found = arrays.read_values(where, found)
-            numbers.append(where // prod(x.shape[x.ndim - self.ndim :]))
-            values.append(found)
-        return np.concatenate(numbers), np.concatenate(values)
-
-    def _compare(self, x: Array, threshold: Array) -> Array:
-        return x > self.source.broadcast(threshold)
-
-    def _count(self, masks: list[Array]) -> Array:
-        return sum(arrays.count(self.source.xp, mask, self.ndim) for mask in masks)
-
-    def _sum(self, masks: list[Array], threshold: Array) -> Array:
-        pairs = zip(self.blocks(threshold), masks, strict=True)
-        return sum(arrays.total(self.source.xp, x, self.ndim, mask) for (_, x), mask in pairs)
-
-
-class Row(Rows):
-    """One row on the host, read in slabs and only where it can matter.
-
-    Its results are scalars: NumPy takes longer over an array of one element.
+    Small results, of shape (batch, class), are read to the host: `xp` is the namespace of these.
     """
 
+    xp: Any = np
+    reads: Literal["now", "later", "never"] = "now"
+    """When values are there to be looked at: once opened, once computed, or not at all."""
+    fixed_passes: int | None = None
+    """How many passes an iteration takes, where that cannot depend on values."""
+
+    def __init__(self, source: ProbabilityMap) -> None:
+        self.source = source
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and classes."""
+        return self.source.batch, self.source.classes
+
+    @property
+    def extracts(self) -> bool:
+        """Whether pixels can be picked out of the map: not where shapes must be static."""
+        capabilities = self.source.xp.__array_namespace_info__().capabilities()
+        return self.reads == "now" and bool(capabilities["data-dependent shapes"])
+
     @cached_property
-    def _copy(self) -> np.ndarray | None:
-        # Rows that take work to read are read once, where that is little beside the whole map.
+    def summary(self) -> Summary:
+        """The smallest and largest value and the sum of each row, from one read of the map."""
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are looked for here
+            return Summary(*self.each(lambda group: group.summarize(), width=3))
+
+    def each(
+        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
+    ) -> list[Array]:
+        """Work on groups of the wanted rows, or on more of them.
+
+        Returns `width` results a row, in arrays of shape (batch, class).
+        """
+        return list(work(Group(self.source, ..., scale)))
+
+    def sample(self, longest: int, pixels: int) -> "tuple[Rows, float]":
+        """Thin rows to this many pixels, about, by a stride that is not longer than that.
+
+        Returns the thinned rows, or these where the stride would be 1, and how many pixels of the
+        map each of theirs stands for.
+        """
         source = self.source
-        small = 4 * source.pixels * np.dtype(source.dtype).itemsize <= source.probs.nbytes
-        return source.read(self.index) if small and not source.reads_views else None
+        stride = min(longest, int((source.pixels / pixels) ** (1 / len(source.spatial))))
+        if stride < 2:
+            return self, 1.0
+        thin = source.thinned(stride)
+        return self._thin(thin), source.pixels / thin.pixels
 
-    def blocks(self, above: float) -> Iterator[tuple[Slab, np.ndarray]]:
-        """Read the lines between the first and the last that may hold larger values."""
-        source = self.source
-        first, last = source.lines_above(self.index, above)
-        for lines, *rest in arrays.slabs((last - first, *source.spatial[1:]), source.block):
-            slab = (slice(first + lines.start, first + lines.stop), *rest)
-            yield slab, source.read(self.index, slab) if self._copy is None else self._copy[slab]
+    def _thin(self, source: ProbabilityMap) -> "Rows":
+        return type(self)(source)
 
-    def positive(self) -> np.ndarray:
-        """Return the probabilities above zero."""
-        parts = [x.reshape(-1) for _, x in self.blocks(0.0)]
-        values = np.concatenate(parts or [np.zeros(0)])
-        return values if np.min(values, initial=1.0) > 0 else values[values > 0]
+    def round(self, threshold: Array) -> Array:
+        """Round a threshold down to the map's dtype, which leaves ``p > threshold`` as it is."""
+        return self.source.round(threshold)
 
-    def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
-        """Count the pixels above the threshold, and offer to sum them."""
-        if self._copy is None and not self.source.reads_views:
-            return super().above(threshold)
-        held = [(x, self._compare(x, threshold)) for _, x in self.blocks(threshold)]
-        size = sum(np.count_nonzero(mask) for _, mask in held)
-        return (
-            self.scale * size,
-            lambda: self.scale * sum(arrays.total(np, x, self.ndim, mask) for x, mask in held),
-        )
+    def host_row(self, index: tuple[int, int]) -> Row:
+        """Return one row in NumPy, copied there."""
+        return BlockRows(self.source.row_map(*index).on_host()).host_row((0, 0))
 
-    def summarize(self) -> tuple[float, ...]:
-        """Return the smallest value, the largest value and the sum, and remember the peaks."""
-        source = self.source
-        lows, peaks, mass = [], [], 0.0
-        for slab, starts in source.bands[0]:
-            x = source.read(self.index, slab)
-            lows.append(x.min())
-            peaks.append(np.maximum.reduceat(x.reshape(-1), starts * prod(x.shape[1:])))
-            mass += arrays.total(np, x, self.ndim)
-        source.peaks[self.index] = np.concatenate(peaks)
-        return np.min(lows), np.max(source.peaks[self.index]), mass
+    def require_values(self, what: str, instead: str) -> None:
+        """Refuse what cannot be traced."""
 
-    def _compare(self, x: np.ndarray, threshold: float) -> np.ndarray:
-        return x > float(threshold)  # a Python scalar takes the precision of the array
+
+class LazyRows(Rows):
+    """Rows of a lazy array: each pass is one read of the data."""
+
+    reads = "later"
+
+    def each(
+        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
+    ) -> list[Array]:
+        """Work on every row."""
+        return list(work(LazyGroup(self.source, ..., scale)))
+
+    def _thin(self, source: ProbabilityMap) -> Rows:
+        return rows_of(source.on_host())  # few pixels: read once
+
+
+class TracedRows(Rows):
+    """Rows inside ``jax.jit``, ``torch.compile`` or ``torch.export``: no values, fixed steps.
+
+    Values outside [0, 1] are clipped, as they cannot be checked.
+    """
+
+    reads = "never"
+    fixed_passes = 6
+
+    def __init__(self, source: ProbabilityMap) -> None:
+        super().__init__(source.clipped())
+        self.xp = source.xp
+
+    def sample(self, longest: int, pixels: int) -> tuple[Rows, float]:
+        """Thin rows by the longest stride: sizes may be symbols, which decide nothing."""
+        thin = self.source.thinned(longest)
+        return TracedRows(thin), longest ** len(thin.spatial)
+
+    def round(self, threshold: Array) -> Array:
+        """Return the threshold, which has the map's dtype already."""
+        return threshold
+
+    def require_values(self, what: str, instead: str) -> None:
+        """Refuse what cannot be traced.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+        """
+        raise NotImplementedError(f"{what} needs values, not a trace: use {instead}")
+
+
+class BlockRows(Rows):
+    """Rows on the host, read in blocks that stay in cache."""
+
+    def __init__(self, source: ProbabilityMap, block: int = arrays.BLOCK) -> None:
+        super().__init__(source)
+        self.block = block
+        self.peaks = Peaks(self.shape, source.spatial, block)
+
+    def each(
+        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
+    ) -> list[Array]:
+        """Work on one wanted row after the other, or on several that fit a block; zero elsewhere."""
+        columns = [np.zeros(self.shape) for _ in range(width)]
+        samples, classes = np.nonzero(np.broadcast_to(wanted, self.shape))
+        step = self.block // self.source.pixels
+        if step < 2:
+            groups = [
+                Row(self.source, index, self.peaks, scale)
+                for index in zip(samples.tolist(), classes.tolist(), strict=True)
+            ]
+        else:
+            groups = [
+                Group(self.source, (samples[i : i + step], classes[i : i + step]), scale)
+                for i in range(0, len(samples), step)
+            ]
+        for group in groups:
+            for column, values in zip(columns, work(group), strict=True):
+                column[group.index] = values
+        return columns
+
+    def host_row(self, index: tuple[int, int]) -> Row:
+        """Return one row."""
+        return Row(self.source, index, self.peaks)
+
+
+_WAYS = {"host": BlockRows, "device": Rows, "lazy": LazyRows, "traced": TracedRows}
+
+
+def rows_of(source: ProbabilityMap) -> Rows:
+    """Return the rows of a map, to be worked on as its kind of array has to be."""
+    return _WAYS[arrays.kind_of(source.probs)](source)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..evaluation.reading import PROBS_SUFFIXES
-from ..validation import METRICS, SOLVERS
+from ..settings import METRICS, SOLVERS
 from .cases import new_progress, print_notes, report_failures
 from .errors import CommandError, one_line_errors
 from .files import WRITABLE, check_output, plan

@@ -14,7 +14,7 @@ from ..evaluation.reading import as_probabilities, divisor_of, read_array, suffi
 from ..files import replacing
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
-from ..validation import VOID_INDEX
+from ..settings import Settings
 from .errors import CommandError, describe, library_errors
 from .files import is_nifti, read_image, write_nifti, write_npy, write_png
 
@@ -131,7 +131,7 @@ class Prediction:
         classes = np.min_scalar_type(self.classes - 1)
         if self.options.settings.get("unassigned_policy") != "void":
             return classes
-        void_index = self.options.settings.get("void_index", VOID_INDEX)
+        void_index = self.options.settings.get("void_index", Settings.void_index)
         return np.result_type(classes, np.min_scalar_type(void_index))
 
     @property

@@ -9,9 +9,8 @@ import numpy as np
 from ..calibration import Calibration
 from ..config import Config
 from ..metrics import class_presence, mean_score
-from ..objectives import ACCURACY
 from ..predictor import RankSEG
-from ..validation import SOLVERS
+from ..settings import SOLVERS
 from .cases import Case
 from .methods import BASELINES
 from .scores import METRICS, PRESENCES, TITLES, label_form

@@ -9,7 +9,9 @@ from array_api_compat import array_namespace
 
 from .. import arrays
 from ..arrays import Array
-from ..validation import MODES, VOID_INDEX, check_void_index, choice, open_map
+from ..opening import open_rows
+from ..settings import MODES, Settings, check_void_index
+from ..validation import choice
 from .cases import Case, Cases
 
 
@@ -18,7 +20,7 @@ def checked_cases(
     problems: dict[str, str],
     *,
     output_mode: str = "multiclass",
-    void_index: int = VOID_INDEX,
+    void_index: int = Settings.void_index,
     classes: int | None = None,
     skip: Collection[str] = (),
 ) -> Iterator[Case]:
@@ -112,7 +114,7 @@ def check_case(case: Case, classes: int | None, output_mode: str, void_index: in
     probs, labels = (_to_numpy(part) for part in (case.probs, case.labels))
     if probs.ndim < 2:
         raise ValueError(f"probs must have shape (class, *spatial), found {probs.shape}")
-    open_map(probs[None])
+    open_rows(probs[None])
     if classes is not None and len(probs) != classes:
         raise ValueError(f"probs have {len(probs)} classes, the cases before have {classes}")
     multilabel = output_mode == "multilabel"

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..activations import sigmoid
 from ..calibration import KINDS, Calibration
-from ..validation import VOID_INDEX, choice, number
+from ..settings import Settings
+from ..validation import choice, number
 
 LEAST_SCALE = 0.05
 """Scales below this would turn the order of a class's pixels into noise, or around."""
@@ -31,7 +32,7 @@ def sample_pixels(
     labels: np.ndarray,
     count: int,
     rng: np.random.Generator,
-    void_index: int = VOID_INDEX,
+    void_index: int = Settings.void_index,
 ) -> Sample:
     """Draw pixels of one case, without replacement and without void.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..validation import MODES, VOID_INDEX, check_void_index, choice
+from ..settings import MODES, Settings, check_void_index
+from ..validation import choice
 from .cases import Cases
 from .checking import checked_cases, no_usable_case
 from .methods import Method, default_methods
@@ -19,7 +20,7 @@ def evaluate(
     methods: Sequence[Method] | None = None,
     *,
     output_mode: str = "multiclass",
-    void_index: int = VOID_INDEX,
+    void_index: int = Settings.void_index,
     bootstrap: int = 2000,
     seed: int = 0,
     log: str | Path | None = None,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..config import Config
-from ..validation import MODES, VOID_INDEX, check_void_index, choice, number
+from ..settings import MODES, Settings, check_void_index
+from ..validation import choice, number
 from .candidates import CALIBRATIONS, TARGETS, Candidate, all_candidates, target
 from .crossvalidation import ALL, CrossValidation, Source
 from .folds import standard_error
@@ -28,7 +29,7 @@ def tune(
     calibrations: Sequence[str] = CALIBRATIONS,
     per_class: bool = True,
     output_mode: str = "multiclass",
-    void_index: int = VOID_INDEX,
+    void_index: int = Settings.void_index,
     folds: int = 5,
     seed: int = 0,
     progress: Callable[[str, int], None] | None = None,

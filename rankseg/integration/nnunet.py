@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..predictor import RankSEG
-from ..validation import METRICS, SOLVERS, choice
+from ..settings import METRICS, SOLVERS
+from ..validation import choice
 from .nnunet_files import Model
 
 __all__ = ["segment_case", "segment_folder"]

@@ -3,9 +3,12 @@
 A pixel that exactly one class selected gets that class. Where several did, the class wins whose
 objective grows most if the pixel joins the pixels that it alone selected; where none did,
 ``unassigned_policy`` decides: the active class with the largest growth, or `void_index`.
+
+The classes that selected a pixel are its votes; pixels without exactly one vote are in conflict.
 """
 
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -13,55 +16,75 @@ from array_api_compat import device
 
 from .. import arrays
 from ..arrays import Array, Namespace, Slab
-from ..maps import ProbabilityMap
 from ..objectives import Objective
+from ..rows import BlockRows, Rows
 from .rma import Solution
 
-BARRED = 8.0
+PENALTY = 8.0
 """More than two normalised increments can differ by: takes a class out of the competition."""
 
 
-def masks(source: ProbabilityMap, threshold: Array) -> Array:
+@singledispatch
+def masks(rows: Rows, threshold: Array) -> Array:
     """Return the masks ``p > threshold``: bool, (batch, class, *spatial)."""
-    if source.kind != "host":
-        return source.read(...) > source.broadcast(threshold)
-    result = np.zeros(source.probs.shape, dtype=bool)
-    index: Any
-    for group in source.groups(threshold < np.inf):
-        index = group
-        for slab, mask in source.rows(group).masks(threshold[group]):
-            result[(*index, *slab)] = mask
+    return rows.source.read(...) > rows.source.broadcast(threshold)
+
+
+@masks.register
+def _masks_in_blocks(rows: BlockRows, threshold: np.ndarray) -> np.ndarray:
+    result = np.zeros(rows.source.probs.shape, dtype=bool)
+
+    def write(group: Any) -> tuple[()]:
+        for slab, mask in group.masks(threshold[group.index]):
+            result[(*group.index, *slab)] = mask
+        return ()
+
+    rows.each(write, width=0, wanted=threshold < np.inf)
     return result
 
 
-def labels(
-    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
-) -> Array:
+@singledispatch
+def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int | None) -> Array:
     """Return the class of each pixel: int64, (batch, *spatial).
 
     Pixels that no class selected go to the best increment if `void_index` is None.
     """
-    work = _labels_in_blocks if source.kind == "host" else _labels_at_once
-    return work(source, solution, objective, void_index)
+    source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
+    p = source.read(...)
+    mask = p > source.broadcast(solution.threshold)
+    votes = xp.count_nonzero(mask, axis=1, keepdims=True)
+    alone = mask & (votes == 1)
+    size, overlap = arrays.read_sums(
+        arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
+    )
+    increment = increments(rows, solution, objective, size, overlap)
+    eligible = source.broadcast(eligible_classes(rows, solution.active))
+    winner = compete(xp, p, mask, eligible, [source.broadcast(part) for part in increment])
+    if void_index is None:
+        return winner
+    void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
+    return xp.where(votes[:, 0, ...] == 0, void, winner)
 
 
-def compete(xp: Namespace, p: Array, mask: Array, heirs: Array, increment: list[Array]) -> Array:
+def compete(
+    xp: Namespace, p: Array, mask: Array, eligible: Array, increment: list[Array]
+) -> Array:
     """Return the winning class of each pixel, for class axis 1.
 
-    The classes that selected a pixel compete for it; if none did, those in `heirs` do. The
+    The classes that selected a pixel compete for it; if none did, those that are eligible. The
     increments (a p - b) / (1 - c p), without c if it is zero, are scaled so that a <= 1.
     """
     slope, offset, *curve = increment
     growth = slope * p - offset
     if curve:
         growth = growth / (1 - curve[0] * p)
-    barred = xp.astype(~mask, p.dtype)
-    nobody = xp.min(barred, axis=1, keepdims=True)
-    return xp.argmax(growth - BARRED * (barred - nobody * heirs), axis=1)
+    rejected = xp.astype(~mask, p.dtype)
+    by_all = xp.min(rejected, axis=1, keepdims=True)
+    return xp.argmax(growth - PENALTY * (rejected - by_all * eligible), axis=1)
 
 
 def increments(
-    source: ProbabilityMap, solution: Solution, objective: Objective, size: Array, overlap: Array
+    rows: Rows, solution: Solution, objective: Objective, size: Array, overlap: Array
 ) -> list[Array]:
     """Return (batch, class) coefficients of the increments to masks with these sums.
 
@@ -69,53 +92,34 @@ def increments(
     1e-300 (smooth = 1e300) apart in float32.
     """
     slope, offset, *curve = objective.increment(size, overlap, solution.mass)
-    largest = source.state.max(slope, axis=1, keepdims=True)
+    largest = rows.xp.max(slope, axis=1, keepdims=True)
     return [slope / largest, offset / largest, *curve]
 
 
-def heirs_of(source: ProbabilityMap, solution: Solution) -> Array:
+def eligible_classes(rows: Rows, active: Array) -> Array:
     """Return the classes that may take an unassigned pixel: the active ones, or all of them."""
-    none = ~source.state.any(solution.active, axis=1, keepdims=True)
-    return solution.active | none
+    return active | ~rows.xp.any(active, axis=1, keepdims=True)
 
 
-def _labels_at_once(
-    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
-) -> Array:
-    xp, ndim = source.xp, len(source.spatial)
-    p = source.read(...)
-    mask = p > source.broadcast(solution.threshold)
-    claims = xp.count_nonzero(mask, axis=1, keepdims=True)
-    alone = mask & (claims == 1)
-    size, overlap = arrays.read_sums(
-        arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
-    )
-    increment = increments(source, solution, objective, size, overlap)
-    heirs = source.broadcast(heirs_of(source, solution))
-    winner = compete(xp, p, mask, heirs, [source.broadcast(part) for part in increment])
-    if void_index is None:
-        return winner
-    void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
-    return xp.where(claims[:, 0, ...] == 0, void, winner)
-
-
+@labels.register
 def _labels_in_blocks(
-    source: ProbabilityMap, solution: Solution, objective: Objective, void_index: int | None
+    rows: BlockRows, solution: Solution, objective: Objective, void_index: int | None
 ) -> np.ndarray:
     # The same, slab by slab: the masks settle most pixels, and only the others are computed on.
-    heirs = [np.nonzero(row)[0].tolist() for row in heirs_of(source, solution)]
+    source = rows.source
+    eligible = [np.flatnonzero(row).tolist() for row in eligible_classes(rows, solution.active)]
     slabs = [
-        _LabelSlab(source, b, classes, solution.threshold[b, classes], slab)
-        for b, classes in enumerate(heirs)
+        _LabelSlab(rows, b, classes, solution.threshold[b, classes], slab)
+        for b, classes in enumerate(eligible)
         for slab in arrays.slabs(source.spatial, max(2**13, 2**21 // len(classes)))
     ]
     size, overlap = solution.size.copy(), solution.overlap.copy()
     for slab in slabs:
-        slab.survey()
-        size[slab.sample, slab.classes] -= slab.size
-        overlap[slab.sample, slab.classes] -= slab.overlap
+        shared = slab.count()
+        size[slab.sample, slab.classes] -= shared[0]
+        overlap[slab.sample, slab.classes] -= shared[1]
     overlap = np.where(size > 0, np.maximum(overlap, 0), 0)
-    increment = increments(source, solution, objective, size, overlap)
+    increment = increments(rows, solution, objective, size, overlap)
     result = np.empty((source.batch, *source.spatial), dtype=np.int64)
     for slab in slabs:
         slab.write(result, increment, void_index)
@@ -127,38 +131,48 @@ class _LabelSlab:
 
     def __init__(
         self,
-        source: ProbabilityMap,
+        rows: BlockRows,
         sample: int,
         classes: list[int],
         threshold: np.ndarray,
         slab: Slab,
     ) -> None:
-        self.source, self.sample, self.classes, self.slab = source, sample, classes, slab
-        self.threshold = threshold.astype(source.dtype)
+        self.rows, self.source = rows, rows.source
+        self.sample, self.classes, self.slab = sample, classes, slab
+        self.threshold = threshold.astype(self.source.dtype)
+        self.conflicts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
 
-    def survey(self) -> None:
-        """Find the pixels that no class or several selected, and sum those of each class."""
+    def count(self) -> tuple[np.ndarray, np.ndarray]:
+        """Count votes, and return the pixels that each class shares with others and their sum."""
+        self.votes, self.chosen = self._count_votes()
+        few = np.count_nonzero(self.votes != 1) <= self.votes.size // 8
+        self.conflicts = list(self._read_conflicts()) if few else None
+        size, overlap = np.zeros((2, len(self.classes)))
+        for _, p, selected in self.conflicts or self._read_conflicts():
+            size += arrays.count(np, selected, 1)
+            overlap += arrays.total(np, p, 1, selected)
+        return size, overlap
+
+    def _count_votes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many classes selected each pixel, and the sum of their numbers.
+
+        The sum is the class where there is one vote, and means nothing elsewhere.
+        """
         lines, *rest = self.slab
         shape = self.source.probs[(self.sample, 0, *self.slab)].shape
-        tally = np.min_scalar_type(self.source.classes)
-        self.chosen, self.claims = np.zeros(shape, tally), np.zeros(shape, tally)
+        integer = np.min_scalar_type(self.source.classes)
+        votes, chosen = np.zeros(shape, integer), np.zeros(shape, integer)
         for c, threshold in zip(self.classes, self.threshold, strict=True):
-            first, last = self.source.lines_above((self.sample, c), threshold)
+            first, last = self.rows.peaks.lines_above((self.sample, c), threshold)
             first, last = max(first, lines.start), min(last, lines.stop)
             if first >= last:
                 continue
             p = self.source.read((self.sample, c), (slice(first, last), *rest))
-            mask = (p > threshold).astype(tally)
+            mask = (p > threshold).astype(integer)
             where = slice(first - lines.start, last - lines.start)
-            self.claims[where] += mask
-            self.chosen[where] += np.multiply(mask, tally.type(c), out=mask)
-        few = np.count_nonzero(self.claims != 1) <= self.claims.size // 8
-        self.contests = list(self._contests()) if few else None
-        self.size = np.zeros(len(self.classes))
-        self.overlap = np.zeros(len(self.classes))
-        for _, p, selected in self.contests or self._contests():
-            self.size += arrays.count(np, selected, 1)
-            self.overlap += arrays.total(np, p, 1, selected)
+            votes[where] += mask
+            chosen[where] += np.multiply(mask, integer.type(c), out=mask)
+        return votes, chosen
 
     def write(
         self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None
@@ -171,21 +185,23 @@ class _LabelSlab:
             part[self.sample, self.classes].astype(self.source.dtype)[None, :, None]
             for part in increment
         ]
-        heirs = np.ones((), self.source.dtype)
-        for pixels, p, selected in self.contests or self._contests():
-            winner = compete(np, p[None], selected[None], heirs, increment)
+        eligible = np.ones((), self.source.dtype)
+        for pixels, p, selected in self.conflicts or self._read_conflicts():
+            winner = compete(np, p[None], selected[None], eligible, increment)
             flat[pixels] = np.take(self.classes, winner[0])
         if void_index is not None:
-            labels[self.claims == 0] = void_index
+            labels[self.votes == 0] = void_index
 
-    def _contests(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        # The pixels that no class or several selected: indices into the slab, probabilities and
-        # masks of (class, pixel), in pieces small enough for a few copies in cache.
-        pixels = np.flatnonzero(self.claims != 1)
+    def _read_conflicts(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield pixels in conflict, in pieces small enough for a few copies in cache.
+
+        Of each piece the indices into the slab, and probabilities and masks of (class, pixel).
+        """
+        pixels = np.flatnonzero(self.votes != 1)
         if self.source.valid is not None:
             valid = self.source.valid[(self.sample, *self.slab)]
             pixels = pixels[valid.reshape(-1)[pixels]]
-        step = max(1, self.source.block // len(self.classes))
+        step = max(1, self.rows.block // len(self.classes))
         for start in range(0, len(pixels), step):
             some = pixels[start : start + step]
             p = np.stack(

@@ -1,6 +1,6 @@
 r"""The mask of best expected Dice or IoU, without approximation, among those above a threshold.
 
-Which masks are worth integrating (`rankseg.generating`) follows from bounds: for a mask of n >= 1
+Which masks are worth integrating (`solvers.generating`) follows from bounds: for a mask of n >= 1
 pixels, with f the RMA objective,
 
     f(n) <= E Dice(n) <= (2 S + s) / (mu + n + s - 1)
@@ -28,14 +28,13 @@ from math import ceil, inf
 
 import numpy as np
 
-from .. import generating
 from ..arrays import Array, Slab
-from ..generating import Pixels
-from ..maps import ProbabilityMap
 from ..objectives import Dice, Objective
-from ..rows import Row
-from . import rma
+from ..passes import Row
+from ..rows import Rows
+from . import generating, rma
 from .candidates import Candidates, Masks
+from .generating import Pixels
 from .rma import Solution
 
 WIDTH = 0.01
@@ -48,17 +47,16 @@ PIECE = 2**13
 """Pixels whose powers are summed together."""
 
 
-def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> Solution:
+def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
     """Find the exact threshold of every row whose largest probability exceeds `pruning_prob`.
 
     RMA runs where the map lies; its masks are then bettered row by row, in float64 NumPy.
     """
-    if source.kind == "traced":
-        raise NotImplementedError("solver 'exact' needs values, not a trace: use solver='RMA'")
-    start = rma.solve(source, objective, pruning_prob)
+    rows.require_values("solver 'exact'", "solver='RMA'")
+    start = rma.solve(rows, objective, pruning_prob)
     found = [part.copy() for part in (start.threshold, start.size, start.overlap, start.score)]
     for index in zip(*(axis.tolist() for axis in np.nonzero(start.active)), strict=True):
-        row = source.host_row(index)
+        row = rows.host_row(index)
         given = Masks(*(float(part[index]) for part in found[:3]))
         masks, score = best_in_row(row, objective, float(start.mass[index]), given)
         for part, value in zip(found, (*masks, score), strict=True):

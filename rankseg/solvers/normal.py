@@ -19,8 +19,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..distribution import RefinedNormalPB
-from ..maps import ProbabilityMap
-from ..rows import Row
+from ..passes import Row
+from ..rows import Rows
 from .candidates import Candidates, Masks
 from .rma import Solution
 
@@ -70,16 +70,15 @@ class Positives:
 
 
 def solve(
-    source: ProbabilityMap, smooth: float, pruning_prob: Array, method: str, eps: float
+    rows: Rows, smooth: float, pruning_prob: Array, method: str, eps: float
 ) -> Solution:
     """Find the threshold of every active row by "BA", "TRNA" or "BA+TRNA", row by row in NumPy."""
-    if source.kind == "traced":
-        raise NotImplementedError(f"solver {method!r} needs values, not a trace: use solver='RMA'")
-    summary = source.summary
+    rows.require_values(f"solver {method!r}", "solver='RMA'")
+    summary = rows.summary
     active = summary.high > pruning_prob
     found = [np.full(active.shape, inf), *(np.zeros(active.shape) for _ in range(3))]
     for index in zip(*(axis.tolist() for axis in np.nonzero(active)), strict=True):
-        masks, best = best_in_row(source.host_row(index), smooth, method, eps)
+        masks, best = best_in_row(rows.host_row(index), smooth, method, eps)
         for part, value in zip(found, (*masks, best), strict=True):
             part[index] = value
     threshold, size, overlap, score = found
@@ -98,7 +97,7 @@ def scored_masks(row: Row, smooth: float, method: str, eps: float) -> tuple[Cand
     source = row.source
     masks = Candidates.of(row.positive(), 0.0, 0.0, 0.0)
     positives = Positives.of(masks, source.pixels)
-    floor = float(np.finfo(np.float64 if source.dtype == source.xp.float64 else np.float32).eps)
+    floor = float(np.finfo(np.float64 if source.is_double else np.float32).eps)
     masks = masks.between(0, _last_worth(masks, source.pixels, smooth))
     lower, upper = (int(end) for end in positives.approximation(floor).interval(eps))
     support = np.arange(lower, upper + 1)

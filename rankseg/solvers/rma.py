@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array
-from ..maps import ProbabilityMap, RowIndex
 from ..objectives import Dice, Objective
+from ..passes import Group
 from ..rows import Rows
 from .candidates import Masks
-from .sliver import finish_dice
+from .undecided import finish_dice
 
 START = 0.4
 """First threshold of a row without a better guess."""
@@ -33,9 +33,6 @@ STRIDE = 8
 
 MAX_PASSES = 32
 """Bound on the full passes of one row; 4 are usual, 10 the most seen."""
-
-TRACED_PASSES = 6
-"""Full passes where the number cannot depend on the data."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +50,20 @@ class Solution:
     active: Array
 
 
-def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> Solution:
+def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
     """Find the threshold of every row whose largest probability exceeds `pruning_prob`."""
-    where, summary = source.state.where, source.summary
+    where, summary = rows.xp.where, rows.summary
     active = summary.high > pruning_prob
-    start = first_guess(source, objective, active)
+    start = first_guess(rows, objective, active)
 
-    def solve_rows(group: RowIndex) -> Masks:
-        rows, mass = source.rows(group), summary.mass[group]
-        masks = climb(rows, objective, mass, start[group])
+    def solve_group(group: Group) -> Masks:
+        mass = summary.mass[group.index]
+        masks = climb(rows, group, objective, mass, start[group.index])
         if isinstance(objective, Dice) and objective.smooth > 0:
-            return finish_dice(rows, objective, mass, masks)
+            return finish_dice(rows, group, objective, mass, masks)
         return masks
 
-    groups = source.groups(active)
-    found = source.collect(groups, [solve_rows(group) for group in groups], width=3)
+    found = rows.each(solve_group, width=3, wanted=active)
     threshold, size, overlap = (where(active, values, 0.0) for values in found)
     return Solution(
         threshold=where(size > 0, threshold, float("inf")),
@@ -79,41 +75,35 @@ def solve(source: ProbabilityMap, objective: Objective, pruning_prob: Array) -> 
     )
 
 
-def first_guess(source: ProbabilityMap, objective: Objective, active: Array) -> Array:
-    """Solve a thinned map, whose thresholds are close to those of the whole."""
-    ndim = len(source.spatial)
-    fill = source.state.full_like(source.summary.mass, START)
-    traced = source.kind == "traced"  # where sizes may be symbols
-    stride = STRIDE if traced else min(STRIDE, int((source.pixels / SAMPLE) ** (1 / ndim)))
-    if stride < 2:
+def first_guess(rows: Rows, objective: Objective, active: Array) -> Array:
+    """Solve thinned rows, whose thresholds are close to those of the whole."""
+    mass = rows.summary.mass
+    fill = rows.xp.full_like(mass, START)
+    thin, scale = rows.sample(STRIDE, SAMPLE)
+    if thin is rows:
         return fill
-    thin = source.thinned(stride)
-    scale = stride**ndim if traced else source.pixels / thin.pixels
-    groups = thin.groups(active)
-    parts = [
-        climb(thin.rows(group, scale), objective, source.summary.mass[group], fill[group])
-        for group in groups
-    ]
-    guess = thin.collect(groups, parts, width=3)[0]
-    return source.state.where(guess > 0, guess, fill)
+
+    def solve_group(group: Group) -> Masks:
+        return climb(thin, group, objective, mass[group.index], fill[group.index])
+
+    guess = thin.each(solve_group, width=3, wanted=active, scale=scale)[0]
+    return rows.xp.where(guess > 0, guess, fill)
 
 
-def climb(rows: Rows, objective: Objective, mass: Array, start: Array) -> Masks:
+def climb(rows: Rows, group: Group, objective: Objective, mass: Array, start: Array) -> Masks:
     """Iterate ``t <- threshold(n, S, mu)`` until the masks stop changing."""
-    source = rows.source
-    traced = source.kind == "traced"
-    tolerance = np.finfo(float if source.dtype == source.xp.float64 else np.float32).eps / 2
+    tolerance = np.finfo(float if rows.source.is_double else np.float32).eps / 2
 
     def step(size: Array, overlap: Array) -> Array:
-        return source.round(objective.threshold(size, overlap, mass))
+        return rows.round(objective.threshold(size, overlap, mass))
 
     before = start
-    size, read_overlap = rows.above(start)
+    size, read_overlap = group.above(start)
     overlap = read_overlap()
     threshold = step(size, overlap)
-    for _ in range(TRACED_PASSES if traced else MAX_PASSES):
-        count, read_overlap = rows.above(threshold)
-        if not traced:
+    for _ in range(rows.fixed_passes or MAX_PASSES):
+        count, read_overlap = group.above(threshold)
+        if not rows.fixed_passes:
             # Pixels that changed sides since the last pass lie between the two thresholds.
             # When that fixes their sum to rounding, the threshold cannot move any more.
             moved = count - size
@@ -121,5 +111,5 @@ def climb(rows: Rows, objective: Objective, mass: Array, start: Array) -> Masks:
                 overlap = overlap + moved * (threshold + before) / 2
                 return Masks(threshold, count, overlap)
         size, overlap, before = count, read_overlap(), threshold
-        threshold = source.state.maximum(threshold, step(size, overlap))
+        threshold = rows.xp.maximum(threshold, step(size, overlap))
     return Masks(threshold, size, overlap)

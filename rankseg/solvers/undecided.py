@@ -1,7 +1,7 @@
 """The last pixels of smoothed Dice, which the fixed point leaves undecided.
 
 With ``smooth`` > 0 the Dice objective is a sum of two ratios, and Dinkelbach's iteration solves
-only the first. `Dice.sliver` bounds how far apart their optima are, so only pixels with
+only the first. `Dice.undecided` bounds how far apart their optima are, so only pixels with
 probabilities in a narrow interval are undecided, and the objective is evaluated on those.
 """
 
@@ -9,27 +9,30 @@ import numpy as np
 
 from ..arrays import Array
 from ..objectives import Dice
+from ..passes import Group
 from ..rows import Rows
 from .candidates import Candidates, Masks
 
 GRID = 8
-"""Thresholds tried across the sliver where its pixels cannot be picked out."""
+"""Thresholds tried across the undecided interval where its pixels cannot be picked out."""
 
 
-def finish_dice(rows: Rows, objective: Dice, mass: Array, masks: Masks) -> Masks:
+def finish_dice(
+    rows: Rows, group: Group, objective: Dice, mass: Array, masks: Masks
+) -> Masks:
     """Choose the best mask with a threshold in [g*/2, g*/2 + delta], or the empty mask.
 
     Exact where the pixels in that interval can be extracted. Elsewhere (traced and lazy arrays,
     libraries without data-dependent shapes) the best of `GRID` thresholds is taken, which loses
     at most delta times the number of undecided pixels over mu + tau.
     """
-    low, high = masks.threshold, masks.threshold + objective.sliver(mass)
-    if not rows.source.extracts:
-        return _best_on_grid(rows, objective, mass, masks, low, high)
+    low, high = masks.threshold, masks.threshold + objective.undecided(mass)
+    if not rows.extracts:
+        return _best_on_grid(rows, group, objective, mass, masks, low, high)
     slack = 4 * np.finfo(np.float32).eps
-    low, high = rows.source.round(low * (1 - slack)), rows.source.round(high * (1 + slack))
-    ((size, overlap),) = rows.above_each([high])
-    numbers, values = rows.between(low, high)
+    low, high = rows.round(low * (1 - slack)), rows.round(high * (1 + slack))
+    ((size, overlap),) = group.above_each([high])
+    numbers, values = group.between(low, high)
     known = [np.asarray(part, dtype=float) for part in (low, size, overlap, mass)]
     result = [np.empty(known[0].shape) for _ in range(3)]
     for i in range(known[0].size):
@@ -55,13 +58,19 @@ def _best_in_row(
 
 
 def _best_on_grid(
-    rows: Rows, objective: Dice, mass: Array, masks: Masks, low: Array, high: Array
+    rows: Rows,
+    group: Group,
+    objective: Dice,
+    mass: Array,
+    masks: Masks,
+    low: Array,
+    high: Array,
 ) -> Masks:
-    where = rows.source.state.where
+    where = rows.xp.where
     best = Masks(high, 0 * mass, 0 * mass)
     most = objective.odds(*best[1:], mass)
     thresholds = [low + (high - low) * (i / (GRID - 1)) for i in reversed(range(GRID))]
-    for threshold, (size, overlap) in zip(thresholds, rows.above_each(thresholds), strict=True):
+    for threshold, (size, overlap) in zip(thresholds, group.above_each(thresholds), strict=True):
         odds = objective.odds(size, overlap, mass)
         better = odds > most
         most = where(better, odds, most)

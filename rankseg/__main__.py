@@ -1,0 +1,5 @@
+"""``python -m rankseg`` is ``rankseg``."""
+
+from .cli import main
+
+main()
