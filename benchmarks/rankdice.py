@@ -16,6 +16,7 @@ from harness import Peer, medians, open_peer, say, table, wall_clock
 
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
+from rankseg.rows import rows_of
 from rankseg.solvers import normal
 
 TIMED = [("BA", 256, "BA"), ("exact", 256, "BA"), ("TRNA", 64, "TRNA"), ("TRNA", 128, "TRNA")]
@@ -73,7 +74,7 @@ def mask_rows(peer: Peer, name: str, probs: np.ndarray) -> list[list[str]]:
                 np.count_nonzero(predict(**given), axis=(2, 3))
                 for predict in (partial(rankseg, probs), peer.predict)
             ]
-            source = ProbabilityMap(probs)
+            source = rows_of(ProbabilityMap(probs))
             lost, split = [0.0], 0
             for b, c in np.argwhere(sizes[0] != sizes[1]).tolist():
                 row = source.host_row((b, c))

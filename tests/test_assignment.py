@@ -8,6 +8,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice
+from rankseg.rows import BlockRows, Rows
 from rankseg.solvers import assignment, rma
 
 CASES = [("dice", 0.0), ("dice", 1.0), ("dice", 50.0), ("iou", 0.0), ("iou", 1.0)]
@@ -71,10 +72,11 @@ def test_labels_follow_the_rules(seed, case, classes, sharpness, pruning_prob, v
 def test_blocks_and_whole_maps_label_alike(monkeypatch):
     p = soft_maps(3, 2, 6, (40, 30), 3.0)
     whole = rankseg(p)
-    source = ProbabilityMap(p, block=200)
-    labels = assignment.labels(source, rma.solve(source, Dice(), 0.5), Dice(), None)
+    rows = BlockRows(ProbabilityMap(p), block=200)
+    solution = rma.solve(rows, Dice(), 0.5)
+    labels = assignment.labels(rows, solution, Dice(), None)
     assert np.array_equal(labels, whole)
-    at_once = assignment._labels_at_once(source, rma.solve(source, Dice(), 0.5), Dice(), None)
+    at_once = assignment.labels(Rows(ProbabilityMap(p)), solution, Dice(), None)
     assert np.array_equal(at_once, whole)
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rankseg import generating
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.metrics import expected_dice, expected_iou
 from rankseg.objectives import Dice, IoU
-from rankseg.solvers import exact, rma
+from rankseg.rows import rows_of
+from rankseg.solvers import exact, generating, rma
 
 OBJECTIVES = {"dice": Dice, "iou": IoU}
 EXPECTED = {"dice": expected_dice, "iou": expected_iou}
@@ -116,7 +116,7 @@ def test_the_bracket_loses_nothing_to_a_full_scan(metric, smooth, kind):
         "tiny": p * 1e-5,
     }[kind]
     objective = OBJECTIVES[metric](smooth)
-    solution = exact.solve(ProbabilityMap(p[None, None]), objective, 0.0)
+    solution = exact.solve(rows_of(ProbabilityMap(p[None, None])), objective, 0.0)
     thresholds = np.append(np.unique(p)[::-1][:: max(1, len(np.unique(p)) // 300)], 0.0)
     for t in thresholds:
         score = EXPECTED[metric](p[None, None], p[None, None] > t, smooth, method="exact")[0, 0]
@@ -162,12 +162,12 @@ def test_empty_mask_wins_where_it_should():
     masks = rankseg(p, smooth=5.0, output_mode="multilabel", solver="exact", pruning_prob=0.0)
     assert not masks.any()
     empty = by_convolution("dice", 5.0, p[0, 0], np.zeros(50, bool))
-    assert exact.solve(ProbabilityMap(p), Dice(5.0), 0.0).score[0, 0] == pytest.approx(empty)
+    assert exact.solve(rows_of(ProbabilityMap(p)), Dice(5.0), 0.0).score[0, 0] == pytest.approx(empty)
 
 
 def test_rma_is_rarely_beaten_by_much():
     p = np.random.default_rng(6).random((1, 4, 64, 64)) ** 3
-    best, close = (s.solve(ProbabilityMap(p), Dice(), 0.5) for s in (exact, rma))
+    best, close = (s.solve(rows_of(ProbabilityMap(p)), Dice(), 0.5) for s in (exact, rma))
     reached = expected_dice(p, p > close.threshold[..., None, None], method="exact")
     assert np.all(best.score >= reached - 1e-14)
     assert np.all(best.score - reached < 1e-5)

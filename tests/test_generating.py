@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rankseg import generating
+from rankseg.solvers import generating
 
 
 @pytest.mark.parametrize("beta", [-0.99, -0.9, -0.5, -0.1, 0.0])

@@ -5,6 +5,7 @@ from rankseg import rankdice_ba
 from rankseg.distribution import RefinedNormalPB
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
+from rankseg.rows import rows_of
 from rankseg.solvers import normal
 
 stats = pytest.importorskip("scipy.stats")
@@ -52,7 +53,9 @@ def direct_scores(p, smooth, eps, method, floor):
 
 
 def solve_row(p, smooth, method, eps=1e-4):
-    return normal.best_in_row(ProbabilityMap(p[None, None]).host_row((0, 0)), smooth, method, eps)
+    return normal.best_in_row(
+        rows_of(ProbabilityMap(p[None, None])).host_row((0, 0)), smooth, method, eps
+    )
 
 
 @pytest.mark.parametrize("smooth", [0.0, 0.3, 1.0, 100.0])

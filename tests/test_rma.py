@@ -9,6 +9,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
+from rankseg.rows import BlockRows
 from rankseg.solvers import rma
 
 SMOOTH = [0.0, 1e-300, 1e-3, 0.1, 1.0, 10.0, 1e6, 1e12]
@@ -131,8 +132,8 @@ def test_blocks_change_nothing(block, objective, shape):
     p = rng.random((2, 4, *shape)) ** 6
     p[:, :, : shape[0] // 3] *= 0.1  # bands that are skipped
     p[1, 2] = 0.1
-    whole = rma.solve(ProbabilityMap(p, block=p.size), objective, 0.5)
-    solution = rma.solve(ProbabilityMap(p, block=block), objective, 0.5)
+    whole = rma.solve(BlockRows(ProbabilityMap(p), block=p.size), objective, 0.5)
+    solution = rma.solve(BlockRows(ProbabilityMap(p), block=block), objective, 0.5)
     assert np.allclose(solution.threshold, whole.threshold, rtol=1e-13)
     assert np.allclose(solution.score[solution.active], whole.score[whole.active], rtol=1e-13)
 
