@@ -80,7 +80,11 @@ class TailSettings:
     def _check(self) -> Settings:
         params: dict[str, Any] = {}
         labels = str(self.output_mode).strip().lower() != "multilabel"
-        if labels or self.unassigned_policy != "max_score" or self.void_index != Settings.void_index:
+        if (
+            labels
+            or self.unassigned_policy != "max_score"
+            or self.void_index != Settings.void_index
+        ):
             params = {"unassigned_policy": self.unassigned_policy, "void_index": self.void_index}
         return check_settings(
             self.metric, self.smooth, self.output_mode, "RMA", self.pruning_prob, params

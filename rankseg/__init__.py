@@ -8,7 +8,13 @@ from .functional import Thresholds, rankdice_ba, rankseg, rankseg_rma, threshold
 from .predictor import RankSEG
 
 if TYPE_CHECKING:
-    from . import activations, calibration, config, evaluation, integration, metrics
+    from . import activations as activations
+    from . import calibration as calibration
+    from . import config as config
+    from . import evaluation as evaluation
+    from . import export as export
+    from . import integration as integration
+    from . import metrics as metrics
 
 __all__ = [
     "RankSEG",

@@ -221,9 +221,7 @@ def slabs(shape: Sequence[int], limit: int) -> Iterator[Slab]:
         yield (slice(start, min(start + step, shape[0])),)
 
 
-def in_slabs(
-    work: Callable[[Slab], Array], shape: Sequence[int], width: int, like: Array
-) -> Array:
+def in_slabs(work: Callable[[Slab], Array], shape: Sequence[int], width: int, like: Array) -> Array:
     """Compute an array of this shape slab by slab from a NumPy array, at once from any other.
 
     An element takes `width` elements of work. The slab () is the whole.

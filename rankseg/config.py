@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
-from .files import replacing
 from .docstrings import shared_parameters
+from .files import replacing
 from .functional import rankseg
 from .settings import PRUNED, SCORES, SOLVER_PARAMS, Settings, check_settings
 

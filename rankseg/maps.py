@@ -76,12 +76,13 @@ class ProbabilityMap:
 
     def _log_total(self, slab: Slab) -> Array:
         samples, *spatial = slab or (slice(None),)
-        p = arrays.widen(self.xp, self.probs[(samples, slice(None), *spatial)])
+        p = arrays.widen(self.xp, self.probs[(samples, slice(None), *spatial, ...)])
         return log_total(self.xp, self._scores(p, ...))
 
     def _scores(self, p: Array, index: RowIndex) -> Array:
         assert self.correction is not None
-        scale, bias = self.correction.scale, self.correction.bias
+        scale: Any = self.correction.scale
+        bias: Any = self.correction.bias
         if index is ...:
             scale, bias = self.broadcast(scale[None]), self.broadcast(bias[None])
         elif isinstance(index[1], int):

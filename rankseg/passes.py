@@ -128,7 +128,9 @@ class Row(Group):
     def blocks(self, above: float) -> Iterator[tuple[Slab, np.ndarray]]:
         """Read the lines between the first and the last that may hold larger values."""
         first, last = self.peaks.lines_above(self.index, above)
-        for lines, *rest in arrays.slabs((last - first, *self.source.spatial[1:]), self.peaks.block):
+        for lines, *rest in arrays.slabs(
+            (last - first, *self.source.spatial[1:]), self.peaks.block
+        ):
             slab = (slice(first + lines.start, first + lines.stop), *rest)
             yield slab, self._slab(slab)
 

@@ -12,7 +12,7 @@ from .calibration import Calibration
 from .docstrings import shared_parameters
 from .functional import predict, rankseg
 from .settings import Metric, OutputMode, Solver, check_settings
-from .signatures import ArrayT
+from .signatures import ArrayT, Untyped
 from .validation import check_class_axis
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class RankSEG:
         """Parameters of the solver that were given."""
         return dict(self._solver_params)
 
+    @overload
+    def predict(self, probs: Untyped, *, valid: Array | None = None) -> Any: ...
     @overload
     def predict(self, probs: NDArray[Any], *, valid: Array | None = None) -> NDArray[Any]: ...
     @overload

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array
-from .maps import ProbabilityMap, RowIndex
+from .maps import ProbabilityMap
 from .passes import Group, LazyGroup, Row
 from .peaks import Peaks
 
@@ -60,9 +60,7 @@ class Rows:
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are looked for here
             return Summary(*self.each(lambda group: group.summarize(), width=3))
 
-    def each(
-        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
-    ) -> list[Array]:
+    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
         """Work on groups of the wanted rows, or on more of them.
 
         Returns `width` results a row, in arrays of shape (batch, class).
@@ -102,9 +100,7 @@ class LazyRows(Rows):
 
     reads = "later"
 
-    def each(
-        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
-    ) -> list[Array]:
+    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
         """Work on every row."""
         return list(work(LazyGroup(self.source, ..., scale)))
 
@@ -153,15 +149,13 @@ class BlockRows(Rows):
         self.block = block
         self.peaks = Peaks(self.shape, source.spatial, block)
 
-    def each(
-        self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0
-    ) -> list[Array]:
-        """Work on one wanted row after the other, or on several that fit a block; zero elsewhere."""
+    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
+        """Work on one wanted row after the other, or several that fit a block; zero elsewhere."""
         columns = [np.zeros(self.shape) for _ in range(width)]
         samples, classes = np.nonzero(np.broadcast_to(wanted, self.shape))
         step = self.block // self.source.pixels
         if step < 2:
-            groups = [
+            groups: list[Group] = [
                 Row(self.source, index, self.peaks, scale)
                 for index in zip(samples.tolist(), classes.tolist(), strict=True)
             ]

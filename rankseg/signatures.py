@@ -8,6 +8,10 @@ ArrayT = TypeVar("ArrayT")
 _P = ParamSpec("_P")
 
 
+class Untyped:
+    """No array is one of these, but one without a type may be, whose result then has none."""
+
+
 class _TakesProbs(Protocol[_P]):
     def __call__(self, probs: Any, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...
 
@@ -18,6 +22,8 @@ class SameLibrary(Protocol[_P]):
     NumPy's arrays have a dtype in their type, which the result need not share.
     """
 
+    @overload
+    def __call__(self, probs: Untyped, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...
     @overload
     def __call__(
         self, probs: NDArray[Any], *args: _P.args, **kwargs: _P.kwargs

@@ -14,7 +14,7 @@ ROUNDING = 2e-6
 def check_differences(found, probs, rounding=ROUNDING, **settings):
     """Every pixel is as in `rankseg`, or a threshold or a tie of two classes goes through it.
 
-    With smoothed Dice, a graph decides the pixels inside `Dice.sliver` on a grid of thresholds.
+    With smoothed Dice, a graph decides the pixels inside `Dice.undecided` on a grid of thresholds.
     `rounding` is larger where the probabilities themselves are computed twice.
     """
     expected = rankseg(probs, **settings)
@@ -50,4 +50,4 @@ def _check_tie(probs, threshold, p, classes, rounding, metric="dice", smooth=0.0
 
 
 def _sliver(mass, metric="dice", smooth=0.0, **_):
-    return Dice(smooth).sliver(mass) if metric == "dice" else 0 * mass
+    return Dice(smooth).undecided(mass) if metric == "dice" else 0 * mass

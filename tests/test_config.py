@@ -13,7 +13,7 @@ from rankseg.config import Config
 CONFIGS = [
     Config(),
     Config("iou", 2.0, "multiclass", "RMA", 0.25),
-    Config(smooth=1e16, pruning_prob=(0.1, 0.5, 0.9)),
+    Config("accuracy", solver="pruned-argmax", pruning_prob=(0.1, 0.5, 0.9)),
     Config(solver_params={"unassigned_policy": "void", "void_index": -1, "refine": 2}),
     Config(output_mode="multilabel", solver="TRNA", solver_params={"eps": 1e-3}),
     Config("accuracy", solver="argmax", calibration=Calibration("temperature", 1 / 3)),
@@ -66,6 +66,37 @@ def test_a_file_is_for_people(tmp_path):
     assert 'metric = "dice"' in lines
     assert "scale = [0.5, 1.0, 2.0]" in lines
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("mode", "solver"), [("multiclass", "pruned-argmax"), ("multilabel", "pruned-TR")]
+)
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_files_of_0_1_have_argmax_with_pruning_as_a_huge_smooth(tmp_path, metric, mode, solver):
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        f'[rankseg]\nmetric = "{metric}"\nsmooth = 1e16\noutput_mode = "{mode}"\n'
+        'solver = "RMA"\npruning_prob = 0.7\n'
+    )
+    found = Config.load(path)
+    assert found == Config("accuracy", 0.0, mode, solver, 0.7)
+    probs = soft_maps()
+    as_before = RankSEG(metric, 1e16, mode, pruning_prob=0.7)
+    assert np.array_equal(RankSEG.from_config(found)(probs), as_before(probs))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "smooth = 1e15",
+        'smooth = 1e16\nunassigned_policy = "void"',
+        'smooth = 1e16\nsolver = "exact"',
+    ],
+)
+def test_other_settings_are_read_as_they_are(tmp_path, line):
+    path = tmp_path / "settings.toml"
+    path.write_text(f"[rankseg]\n{line}\n")
+    assert Config.load(path).metric == "dice"
 
 
 def test_settings_that_a_file_leaves_out_have_their_defaults(tmp_path):

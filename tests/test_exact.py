@@ -162,7 +162,9 @@ def test_empty_mask_wins_where_it_should():
     masks = rankseg(p, smooth=5.0, output_mode="multilabel", solver="exact", pruning_prob=0.0)
     assert not masks.any()
     empty = by_convolution("dice", 5.0, p[0, 0], np.zeros(50, bool))
-    assert exact.solve(rows_of(ProbabilityMap(p)), Dice(5.0), 0.0).score[0, 0] == pytest.approx(empty)
+    assert exact.solve(rows_of(ProbabilityMap(p)), Dice(5.0), 0.0).score[0, 0] == pytest.approx(
+        empty
+    )
 
 
 def test_rma_is_rarely_beaten_by_much():

@@ -4,16 +4,22 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from importlib import metadata, resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import rankseg
 from rankseg import functional
+from rankseg.settings import Settings
+
+SOURCE = Path(rankseg.__file__).parent
 
 HEAVY = [
     "torch",
@@ -110,7 +116,7 @@ COMMON = {
     "metric": "dice",
     "smooth": 0.0,
     "output_mode": "multiclass",
-    "solver": "RMA",
+    "solver": None,  # which is RMA, as there, but suits the accuracy too
     "pruning_prob": 0.5,
 }
 BA = {"solver": "BA", "smooth": 0.0, "eps": 1e-4, "pruning_prob": 0.5}
@@ -141,6 +147,49 @@ def test_arguments_have_the_order_and_the_defaults_of_the_published_package(
     assert [n for n, p in parameters.items() if p.kind == p.VAR_KEYWORD] == [further] * bool(
         further
     )
+
+
+def _spelled_defaults():
+    """Yield each public callable with its defaults of settings."""
+    from rankseg.config import Config
+    from rankseg.evaluation import default_methods
+
+    yield "Config", Config
+    yield "default_methods", default_methods
+    for name in ("RankSEG", "rankseg", "rankseg_rma", "rankdice_ba", "thresholds"):
+        yield name, getattr(rankseg, name)
+    if find_spec("torch"):
+        from rankseg.integration.torch import RankSEGModule
+
+        yield "RankSEGModule", RankSEGModule
+    if find_spec("onnx"):
+        from rankseg import export
+
+        for name in export.__all__:
+            if callable(getattr(export, name)):
+                yield name, getattr(export, name)
+
+
+def test_public_signatures_have_the_defaults_of_the_settings():
+    names = {field.name for field in fields(Settings)}
+    seen = 0
+    for name, function in _spelled_defaults():
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name in names and parameter.default is not parameter.empty:
+                if (name, parameter.name) == ("rankdice_ba", "solver"):
+                    continue  # which is for BA and TRNA alone
+                assert parameter.default == getattr(Settings, parameter.name), (name, parameter)
+                seen += 1
+    assert seen > 20
+
+
+def test_how_an_array_is_worked_on_is_asked_in_one_module():
+    asking = [
+        path.name
+        for path in SOURCE.rglob("*.py")
+        if re.search(r"\bkind_of\(|\.kind\b", path.read_text()) and "export" not in path.parts
+    ]
+    assert sorted(asking) == ["arrays.py", "metrics.py", "rows.py"]  # metrics have no rows
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -52,7 +52,7 @@ def test_masks_are_the_sorted_optimum_on_every_backend(backend, metric, smooth):
     if metric == "dice" and smooth > 0 and backend.static:
         for row, mask in zip(p[0], masks[0], strict=True):
             mass = row.astype(float).sum()
-            width = Dice(smooth).sliver(mass)
+            width = Dice(smooth).undecided(mass)
             low = np.sort(row)[::-1].astype(float)
             bound = width * len(low) / (mass + 1) + 2e-6
             assert mask_score(metric, smooth, row, mask) >= best_score(metric, smooth, row) - bound
@@ -165,10 +165,10 @@ def test_few_full_passes(monkeypatch):
     counted = []
     original = rma.climb
 
-    def climb(rows, *arguments):
-        above = rows.above
-        rows.above = lambda t: counted.append(rows.source.pixels == 512**2) or above(t)
-        return original(rows, *arguments)
+    def climb(rows, group, *arguments):
+        above = group.above
+        group.above = lambda t: counted.append(group.source.pixels == 512**2) or above(t)
+        return original(rows, group, *arguments)
 
     monkeypatch.setattr(rma, "climb", climb)
     thresholds(p)

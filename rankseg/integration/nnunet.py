@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..predictor import RankSEG
-from ..settings import METRICS, SOLVERS
-from ..validation import choice
 from .nnunet_files import Model
 
 __all__ = ["segment_case", "segment_folder"]
@@ -48,8 +46,8 @@ def segment_case(
     **settings
         Arguments of `rankseg.RankSEG`, all but `class_axis`. `output_mode` follows from
         dataset.json: the regions of region-based training are masks that may overlap, and are
-        painted in `regions_class_order` as nnU-Net does. The solver is by default the first that
-        suits the metric, so that ``metric="accuracy"`` gives nnU-Net's own segmentation.
+        painted in `regions_class_order` as nnU-Net does. ``metric="accuracy"`` gives nnU-Net's
+        own segmentation.
 
     Raises
     ------
@@ -151,9 +149,7 @@ def _make_predictor(model: Model, settings: dict[str, Any]) -> RankSEG:
     if "class_axis" in settings:
         raise TypeError("class_axis is no option here: nnU-Net saves classes first")
     mode = "multiclass" if model.regions is None else "multilabel"
-    metric = METRICS[choice("metric", settings.get("metric", "dice"), METRICS)]
-    defaults = {"output_mode": mode, "solver": SOLVERS[metric, mode][0]}
-    predictor = RankSEG(**(defaults | settings))
+    predictor = RankSEG(**({"output_mode": mode} | settings))
     if predictor.output_mode != mode:
         raise ValueError(f"output_mode must be {mode!r} for this model, as dataset.json says")
     if not 0 <= settings.get("void_index", 0) <= 255:  # the writers wrap what does not fit

@@ -5,13 +5,17 @@ from functools import cache
 from typing import Any
 
 from ..activations import activate, check_activation
+from ..docstrings import shared_parameters
 from ..extras import optional_imports
+from ..functional import rankseg
 from ..predictor import RankSEG
+from ..settings import Metric, OutputMode, Solver
 
 with optional_imports():
     import torch
 
 
+@shared_parameters(rankseg)
 class RankSEGModule(torch.nn.Module):
     """Segment with the best expected Dice or IoU; `rankseg.RankSEG` as a module.
 
@@ -20,8 +24,10 @@ class RankSEGModule(torch.nn.Module):
 
     Parameters
     ----------
-    metric, smooth, output_mode, solver, pruning_prob, class_axis, **settings
-        As in `rankseg.RankSEG`, `calibration` and the parameters of the solver among them.
+    metric, smooth, output_mode, solver, pruning_prob, class_axis
+        As in `rankseg.functional.rankseg`.
+    **settings
+        Further arguments of `rankseg.RankSEG`: `calibration`, and the parameters of the solver.
     activation : {None, "softmax", "sigmoid"}
         What turns the scores into probabilities, in float32 for half precisions. By default they
         are probabilities already.
@@ -62,10 +68,10 @@ class RankSEGModule(torch.nn.Module):
 
     def __init__(
         self,
-        metric: str = "dice",
+        metric: Metric = "dice",
         smooth: float = 0.0,
-        output_mode: str = "multiclass",
-        solver: str = "RMA",
+        output_mode: OutputMode = "multiclass",
+        solver: Solver | None = None,
         pruning_prob: float | Sequence[float] = 0.5,
         *,
         activation: str | None = None,

@@ -66,9 +66,7 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
     return xp.where(votes[:, 0, ...] == 0, void, winner)
 
 
-def compete(
-    xp: Namespace, p: Array, mask: Array, eligible: Array, increment: list[Array]
-) -> Array:
+def compete(xp: Namespace, p: Array, mask: Array, eligible: Array, increment: list[Array]) -> Array:
     """Return the winning class of each pixel, for class axis 1.
 
     The classes that selected a pixel compete for it; if none did, those that are eligible. The

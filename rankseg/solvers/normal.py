@@ -69,9 +69,7 @@ class Positives:
         )
 
 
-def solve(
-    rows: Rows, smooth: float, pruning_prob: Array, method: str, eps: float
-) -> Solution:
+def solve(rows: Rows, smooth: float, pruning_prob: Array, method: str, eps: float) -> Solution:
     """Find the threshold of every active row by "BA", "TRNA" or "BA+TRNA", row by row in NumPy."""
     rows.require_values(f"solver {method!r}", "solver='RMA'")
     summary = rows.summary

@@ -8,7 +8,7 @@ iteration finds that t with nothing but counts and sums:
 
 One step from anywhere lands at or below the optimum; from there t only rises, the masks are
 nested, and the iteration ends after a handful of passes at the global optimum. It is exact for
-IoU and for Dice without `smooth`; Dice with `smooth` is finished by `solvers.sliver`.
+IoU and for Dice without `smooth`; Dice with `smooth` is finished by `solvers.undecided`.
 """
 
 from dataclasses import dataclass

@@ -17,9 +17,7 @@ GRID = 8
 """Thresholds tried across the undecided interval where its pixels cannot be picked out."""
 
 
-def finish_dice(
-    rows: Rows, group: Group, objective: Dice, mass: Array, masks: Masks
-) -> Masks:
+def finish_dice(rows: Rows, group: Group, objective: Dice, mass: Array, masks: Masks) -> Masks:
     """Choose the best mask with a threshold in [g*/2, g*/2 + delta], or the empty mask.
 
     Exact where the pixels in that interval can be extracted. Elsewhere (traced and lazy arrays,
@@ -28,7 +26,7 @@ def finish_dice(
     """
     low, high = masks.threshold, masks.threshold + objective.undecided(mass)
     if not rows.extracts:
-        return _best_on_grid(rows, group, objective, mass, masks, low, high)
+        return _best_on_grid(rows, group, objective, mass, low, high)
     slack = 4 * np.finfo(np.float32).eps
     low, high = rows.round(low * (1 - slack)), rows.round(high * (1 + slack))
     ((size, overlap),) = group.above_each([high])
@@ -62,7 +60,6 @@ def _best_on_grid(
     group: Group,
     objective: Dice,
     mass: Array,
-    masks: Masks,
     low: Array,
     high: Array,
 ) -> Masks:
