@@ -2,10 +2,15 @@
 
     python benchmarks/cpu.py [--shapes 21x512x512,...] [--libraries numpy,torch,jax]
                              [--repeats 5] [--no-memory]
+    python benchmarks/cpu.py --against PYTHON [--shapes ...] [--libraries numpy,torch]
+                             [--repeats 11] [--processor-time]
 
 Multiclass Dice with the defaults, against argmax over the class axis of the same library and,
 where RANKSEG_PEER names a Python that has it, against the reference package: as it is by default
 and with ``safe_screening="auto"``. All are timed in turn; the table has the medians.
+
+With ``--against`` this rankseg is timed in turn with the one that PYTHON finds, another version in
+another environment, with more settings and maps. The exit code is 1 if a row is slower for sure.
 """
 
 import argparse
@@ -13,8 +18,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+import against
 import maps
 from harness import (
+    ISOLATED,
     LIBRARIES,
     Library,
     Peer,
@@ -69,7 +76,7 @@ def rows_of_shape(
     peer_row = []
     if peer is not None:
         peer_row = [milliseconds(found["default"]), milliseconds(found["screened"])]
-        peer_row.append(ratio(memory_of([str(peer_python()), "-I"], "torch")))
+        peer_row.append(ratio(memory_of([str(peer_python()), *ISOLATED], "torch")))
     rows = []
     for key in libraries:
         argmax, ours = found[f"{key} argmax"], found[f"{key} rankseg"]
@@ -84,21 +91,35 @@ def rows_of_shape(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory on the processor.")
-    parser.add_argument("--shapes", default=",".join(maps.SHAPES))
-    parser.add_argument("--libraries", default=",".join(LIBRARIES))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--against", metavar="PYTHON", help="interpreter of another version")
+    parser.add_argument("--shapes", help="maps to time, by default all")
+    parser.add_argument("--libraries", help="array libraries, with --against numpy,torch")
+    parser.add_argument("--repeats", type=int, help="runs, by default 5, with --against 11")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="with --against: of all threads, which a busy machine shakes less",
+    )
     options = parser.parse_args()
-    shapes = choose(options.shapes, maps.SHAPES)
-    libraries = load_libraries(choose(options.libraries, list(LIBRARIES)), LIBRARIES)
+    names = maps.SHAPES if options.against is None else against.NAMES
+    usual = list(LIBRARIES) if options.against is None else ["numpy", "torch"]
+    shapes = choose(options.shapes or ",".join(names), names)
+    chosen = choose(options.libraries or ",".join(usual), list(LIBRARIES))
+    if options.against is not None:
+        repeats = options.repeats or 11
+        clock = options.processor_time
+        sys.exit(against.main(options.against, shapes, chosen, repeats, clock))
+    repeats = options.repeats or 5
+    libraries = load_libraries(chosen, LIBRARIES)
     with open_peer() as peer:
         rows = [
             row
             for shape in shapes
-            for row in rows_of_shape(shape, libraries, peer, options.repeats, not options.no_memory)
+            for row in rows_of_shape(shape, libraries, peer, repeats, not options.no_memory)
         ]
     described = [library.description for library in libraries.values()]
-    print(f"{machine()}; {', '.join(described)}; medians of {options.repeats}", end="")
+    print(f"{machine()}; {', '.join(described)}; medians of {repeats}", end="")
     print(f"; reference: {peer.description}\n" if peer is not None else "\n")
     print(table(COLUMNS + (PEER_COLUMNS if peer is not None else []), rows))
 

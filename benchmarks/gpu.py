@@ -95,8 +95,7 @@ def main() -> None:
     with open_peer("cuda") as peer:
         for shape, batch in BATCHES.items():
             say(f"{batch} of {shape} ...")
-            scene = maps.SCENES[shape]
-            probs = np.concatenate([scene.draw(seed) for seed in range(batch)])
+            probs = maps.SCENES[shape].draw_batch(batch)
             expected = rankseg(probs)
             if peer is not None:
                 peer.load(probs)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: libraries, timing, the reference in another process, tables."""
+"""What the benchmarks share: libraries, timing, another rankseg in its own process, tables."""
 
 import functools
 import json
@@ -18,6 +18,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 HERE = Path(__file__).parent
+ISOLATED = ("-E", "-s")
+"""Options of an interpreter that finds its own packages, whatever PYTHONPATH says to this one."""
 
 Array: TypeAlias = Any
 Clock: TypeAlias = Callable[[Callable[[], object]], float]
@@ -95,6 +97,13 @@ def wall_clock(call: Callable[[], object], wait: Callable[[Any], object] | None 
     return time.perf_counter() - start
 
 
+def processor_time(call: Callable[[], object]) -> float:
+    """Return the seconds that a call keeps processors busy, all threads together."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 def _numpy() -> Library:
     return Library(
         "numpy",
@@ -156,45 +165,69 @@ def medians(timings: Mapping[str, Callable[[], float]], repeats: int) -> dict[st
     return {name: statistics.median(values) for name, values in samples.items()}
 
 
-class Peer:
-    """The reference package in a process of its own, which keeps one map between requests."""
+class PeerError(RuntimeError):
+    """What another rankseg cannot do."""
 
-    def __init__(self, python: str, device: str = "cpu") -> None:
+
+class Peer:
+    """Another rankseg in a process of its own, which keeps one map between requests.
+
+    `python` starts the interpreter that finds it.
+    """
+
+    def __init__(self, python: list[str], device: str = "cpu", libraries: str = "torch") -> None:
+        self.python = python
         self.folder = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
-            [python, "-I", HERE / "peer.py", device],
+            [*python, HERE / "peer.py", device, libraries],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.description: str = self._reply()
+        found = self._reply()
+        self.home: str = found["home"]
+        self.libraries: dict[str, str] = found["libraries"]
+        self.description = ", ".join([found["version"], *self.libraries.values()])
 
     def _reply(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            sys.exit("RANKSEG_PEER: the reference process ended; its error is above")
-        return json.loads(line)
+            sys.exit(f"{self.python[0]}: the process ended; its error is above")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise PeerError(reply["error"])
+        return reply["value"]
 
-    def _ask(self, **request: Any) -> Any:
+    def _ask(self, do: str, **request: Any) -> Any:
         assert self.process.stdin is not None
-        print(json.dumps(request), file=self.process.stdin, flush=True)
+        print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
         return self._reply()
 
-    def load(self, probs: np.ndarray) -> None:
+    def load(self, probs: np.ndarray, library: str = "torch") -> None:
         """Give it the map that the next requests are about."""
         file = Path(self.folder.name, "probs.npy")
         np.save(file, probs)
-        self._ask(do="load", file=str(file))
+        self.load_file(file, library)
 
-    def seconds(self, **arguments: Any) -> float:
-        """Return the time of one call of its `rankseg`."""
-        return float(self._ask(do="time", arguments=arguments))
+    def load_file(self, file: Path, library: str) -> None:
+        """Have it read the map that the next requests are about."""
+        self._ask("load", file=str(file), library=library)
+
+    def seconds(
+        self, function: str = "rankseg", calls: int = 1, processor: bool = False, **arguments: Any
+    ) -> float:
+        """Return the time of the fastest of some calls of its `rankseg`, or of "argmax".
+
+        With `processor` it is the processor time.
+        """
+        request = {"function": function, "calls": calls, "processor": processor}
+        return float(self._ask("time", **request, arguments=arguments))
 
     def predict(self, **arguments: Any) -> np.ndarray:
         """Return what its `rankseg` returns."""
         file = Path(self.folder.name, "result.npy")
-        self._ask(do="predict", file=str(file), arguments=arguments)
+        self._ask("predict", file=str(file), arguments=arguments)
         return np.load(file)
 
     def __enter__(self) -> Self:
@@ -210,7 +243,7 @@ class Peer:
 def open_peer(device: str = "cpu") -> AbstractContextManager[Peer | None]:
     """Start the reference where there is one."""
     python = peer_python()
-    return Peer(python, device) if python else nullcontext()
+    return Peer([python, *ISOLATED], device) if python else nullcontext()
 
 
 def extra_memory(python: list[str], library: str, probs: np.ndarray) -> float | None:

@@ -53,6 +53,10 @@ class Scene:
         probs /= np.sum(probs, axis=0)
         return probs[None]
 
+    def draw_batch(self, count: int) -> np.ndarray:
+        """Return probabilities of shape (count, class, *spatial), each sample of its own seed."""
+        return np.concatenate([self.draw(seed) for seed in range(count)])
+
 
 def smooth_field(rng: np.random.Generator, spatial: tuple[int, ...], spacing: int) -> np.ndarray:
     """Return white noise at nodes `spacing` pixels apart, blurred between them to variance 1."""

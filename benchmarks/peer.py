@@ -1,66 +1,96 @@
-"""The reference package on the other end of a pipe: one JSON request a line, one reply a line.
+"""A rankseg at the other end of a pipe: one JSON request a line, one JSON reply a line.
 
-Started by `harness.Peer` with the Python that has the reference; needs nothing but torch there.
+Started by `harness.Peer` with the Python that has it: the reference, or another version of this
+library. A reply holds a "value", or the "error" of what that rankseg cannot do.
 """
 
 import json
 import sys
-import time
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
-import torch
+from harness import Array, Library, load_libraries
 
-from rankseg.functional import rankseg
+import rankseg
+from rankseg.functional import rankseg as predict
 
 
-def describe(device: str) -> str:
-    text = f"rankseg {version('rankseg')}, torch {torch.__version__}"
+def loaders(device: str) -> dict[str, Callable[[], Library]]:
+    """Return the libraries that compute on a device."""
     if device == "cpu":
-        return f"{text} ({torch.get_num_threads()} threads)"
-    return f"{text}, {'with' if find_spec('triton') else 'WITHOUT'} triton"
+        return harness.LIBRARIES
+    import gpu
+
+    return gpu.LIBRARIES
 
 
-def seconds_on_cpu(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def make_call(library: Library, x: Array, function: str, arguments: Any) -> Callable[[], Array]:
+    """Return a call of rankseg, or of the library's argmax, without arguments."""
+    if function == "argmax":
+        return lambda: library.argmax(x)
+    if "calibration" not in arguments:
+        return lambda: predict(x, **arguments)
+    from rankseg.calibration import Calibration
+
+    calibration = Calibration(**arguments["calibration"])
+    segment = rankseg.RankSEG(**{**arguments, "calibration": calibration})
+    return lambda: segment(x)
 
 
-def seconds_on_gpu(call: Callable[[], object]) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    call()
-    end.record()
-    torch.cuda.synchronize()
-    return float(start.elapsed_time(end)) / 1000
+class Session:
+    """What may be asked for: each method answers one kind of request."""
+
+    def __init__(self, device: str, libraries: list[str]) -> None:
+        self.device = device
+        self.libraries = load_libraries(libraries, loaders(device))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the version, where it lies, and the libraries with theirs."""
+        libraries = {name: library.description for name, library in self.libraries.items()}
+        if self.device != "cpu":
+            libraries["triton"] = f"{'with' if find_spec('triton') else 'WITHOUT'} triton"
+        return {
+            "version": f"rankseg {version('rankseg')}",
+            "home": str(Path(rankseg.__file__).parent),
+            "libraries": libraries,
+        }
+
+    def load(self, file: str, library: str) -> None:
+        """Read the map that the next requests are about."""
+        self.library = self.libraries[library]
+        self.probs = self.library.asarray(np.load(file))
+
+    def time(self, function: str, calls: int, processor: bool, arguments: Any) -> float:
+        """Return the time of the fastest of some calls."""
+        call = make_call(self.library, self.probs, function, arguments)
+        clock = harness.processor_time if processor else self.library.clock
+        return min(clock(call) for _ in range(calls))
+
+    def predict(self, file: str, arguments: Any) -> None:
+        """Write what rankseg returns for a torch tensor."""
+        np.save(file, predict(self.probs, **arguments).cpu().numpy())
 
 
 def main() -> None:
-    device = sys.argv[1]
-    clock = seconds_on_cpu if device == "cpu" else seconds_on_gpu
+    device, libraries = sys.argv[1:]
     replies, sys.stdout = sys.stdout, sys.stderr  # nothing else may get among the replies
-    probs = torch.empty(0)
 
-    def reply(value: Any) -> None:
-        print(json.dumps(value), file=replies, flush=True)
+    def reply(**fields: Any) -> None:
+        print(json.dumps(fields), file=replies, flush=True)
 
-    reply(describe(device))
+    session = Session(device, libraries.split(","))
+    reply(value=session.describe())
     for line in sys.stdin:
         request = json.loads(line)
-        arguments = request.get("arguments", {})
-        if request["do"] == "load":
-            probs = torch.from_numpy(np.load(request["file"])).to(device)
-            reply(None)
-        elif request["do"] == "time":
-            reply(clock(partial(rankseg, probs, **arguments)))
-        elif request["do"] == "predict":
-            np.save(request["file"], rankseg(probs, **arguments).cpu().numpy())
-            reply(None)
+        try:
+            reply(value=getattr(session, request.pop("do"))(**request))
+        except Exception as error:
+            reply(error=f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":
