@@ -39,10 +39,13 @@ class Correction:
         """Return probabilities of scores; `log_total` is that of the pixels, if `joint`."""
         if log_total is None:
             return sigmoid(scores)
-        return xp.exp(xp.minimum(scores - log_total, xp.zeros_like(log_total)))
+        return xp.exp(scores - log_total)
 
 
 def log_total(xp: Namespace, scores: Array) -> Array:
-    """Return the logarithm of the sum of exp(scores) over the classes, on axis 1."""
+    """Return the logarithm of the sum of exp(scores) over the classes, on axis 1.
+
+    Not less than any of the scores, as the sum is not less than 1.
+    """
     top = xp.max(scores, axis=1, keepdims=True)
     return (top + xp.log(xp.sum(xp.exp(scores - top), axis=1, keepdims=True)))[:, 0, ...]
