@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
-from .files import replacing
+from .io.replacing import replacing
 from .validation import LABEL_PARAMS, check_settings
 
 SUFFIXES = (".toml", ".json")

@@ -17,8 +17,8 @@ from rankseg.calibration import Calibration
 from rankseg.cli import prediction
 from rankseg.config import Config
 from rankseg.evaluation import Cases
-from rankseg.evaluation.reading import read_array
 from rankseg.functional import rankseg
+from rankseg.io.reading import read_array
 from rankseg.plotting import class_colours, comparison_figure
 
 

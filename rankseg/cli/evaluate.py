@@ -15,23 +15,11 @@ from rich.text import Text
 from ..evaluation import Cases, Evaluation, Method, default_methods, tables, write_report
 from ..evaluation import evaluate as run
 from ..evaluation.scores import METRICS, PRESENCES
-from ..files import replacing
+from ..io.replacing import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
-from .cases import (
-    ClassAxis,
-    Group,
-    LabelsFolder,
-    LabelsKey,
-    ProbsFolder,
-    VoidIndex,
-    case_progress,
-    new_table,
-    print_notes,
-    report_problems,
-)
 from .errors import CommandError, library_errors, one_line_errors
-from .files import check_output
+from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
     Mode,
     ModeOption,
@@ -42,6 +30,8 @@ from .options import (
     Score,
     numbers,
 )
+from .paths import check_output
+from .screen import case_progress, new_table, print_notes, report_problems
 
 _COLOURS = {"helps": "green", "hurts": "red"}
 

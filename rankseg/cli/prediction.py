@@ -10,13 +10,20 @@ import numpy as np
 
 from ..activations import activate
 from ..evaluation.cases import PROBS_KEYS
-from ..evaluation.reading import as_probabilities, divisor_of, read_array, suffix_of
-from ..files import replacing
+from ..io.reading import (
+    as_probabilities,
+    divisor_of,
+    is_nifti,
+    read_array,
+    read_image,
+    suffix_of,
+)
+from ..io.replacing import replacing
+from ..io.writing import write_nifti, write_npy, write_png
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
 from ..validation import VOID_INDEX
 from .errors import CommandError, describe, library_errors
-from .files import is_nifti, read_image, write_nifti, write_npy, write_png
 
 Track = Callable[[Iterable[int]], Iterable[int]]
 
@@ -197,7 +204,8 @@ def predict_file(
             labels = next(results)
             results = iter([labels])
         if picture is not None:
-            panel = None if image is None else read_image(image)
+            with library_errors():
+                panel = None if image is None else read_image(image)
             argmax = prediction.probabilities(0).argmax(axis=prediction.class_axis)
             figure = comparison_figure(argmax[0], labels[0], prediction.classes, panel)
             save_png(figure, stack.enter_context(replacing(picture, overwrite)))

@@ -12,20 +12,8 @@ from ..config import SUFFIXES
 from ..evaluation import Cases
 from ..evaluation.outcomes import Outcome, Tuning
 from ..evaluation.tuning import tune as run
-from .cases import (
-    ClassAxis,
-    Group,
-    LabelsFolder,
-    LabelsKey,
-    ProbsFolder,
-    VoidIndex,
-    case_progress,
-    new_table,
-    print_notes,
-    report_problems,
-)
 from .errors import library_errors, one_line_errors
-from .files import check_output
+from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
     Mode,
     ModeOption,
@@ -35,6 +23,8 @@ from .options import (
     Score,
     ScoreOption,
 )
+from .paths import check_output
+from .screen import case_progress, new_table, print_notes, report_problems
 
 
 class Presence(StrEnum):

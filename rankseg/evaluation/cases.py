@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from ..validation import number
-from .reading import (
+from ..io.reading import (
     PROBS_SUFFIXES,
     SUFFIXES,
     as_probabilities,
@@ -18,6 +17,7 @@ from .reading import (
     read_array,
     suffix_of,
 )
+from ..validation import number
 
 PROBS_KEYS = ("probs", "probabilities")
 LABELS_KEYS = ("label", "labels")

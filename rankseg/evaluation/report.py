@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
+from ..io.replacing import replacing
 from ..plotting import class_colours
 from .cases import Cases
 from .checking import check_case
