@@ -12,7 +12,7 @@ import pytest
 
 from rankseg import RankSEG, metrics
 from rankseg.evaluation import Case, Cases, Method, default_methods, evaluate
-from rankseg.evaluation.methods import PrunedBaseline
+from rankseg.evaluation.compare.methods import PrunedBaseline
 from rankseg.functional import rankseg
 
 CLASSES, SHAPE = 4, (9, 11)

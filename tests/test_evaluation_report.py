@@ -13,8 +13,8 @@ pytest.importorskip("matplotlib", reason="reports need the extra cli")
 from PIL import Image
 
 from rankseg.evaluation import Case, Cases, default_methods, evaluate, write_report
-from rankseg.evaluation.pictures import AGREED, BETTER, NEITHER, VOID, WORSE, case_panels
-from rankseg.evaluation.tables import conclusions, score_rows
+from rankseg.evaluation.report.pictures import AGREED, BETTER, NEITHER, VOID, WORSE, case_panels
+from rankseg.evaluation.report.tables import conclusions, score_lines
 from rankseg.plotting import class_colours
 
 NASTY = "<b>&amp; 'x'"
@@ -191,7 +191,7 @@ def test_enough_groups_need_no_warning(folder):
 
 def test_rows_are_in_percent_and_the_baseline_has_no_gain(folder):
     evaluation = evaluate(Cases(folder, folder), default_methods(["dice"]), bootstrap=20)
-    rows = score_rows(evaluation, "dice", "label")
+    rows = score_lines(evaluation, "dice", "label")
     assert rows[0][2:] == ("", "", "", "baseline")
     result = evaluation.result("RankSEG Dice", "dice", "label")
     assert rows[2][1] == f"{100 * result.score:.2f}"

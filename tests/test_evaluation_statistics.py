@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from rankseg.evaluation.bootstrap import LEVEL, gain_interval, resample
-from rankseg.evaluation.reliability import BINS, Reliability, add, measure
+from rankseg.evaluation.compare.reliability import BINS, Reliability, add, measure
+from rankseg.evaluation.statistics import LEVEL, gain_interval, resample
 
 # Bootstrap
 

@@ -12,15 +12,17 @@ from rankseg import RankSEG, metrics
 from rankseg.activations import softmax
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.evaluation.candidates import Candidate, Scorer, all_candidates, target
-from rankseg.evaluation.cases import Case, Cases
-from rankseg.evaluation.crossvalidation import ALL, CrossValidation, Source
-from rankseg.evaluation.fit import Sample, fit
-from rankseg.evaluation.folds import split, standard_error
-from rankseg.evaluation.methods import PrunedBaseline
-from rankseg.evaluation.outcomes import Outcome
-from rankseg.evaluation.pruning import search, trials
-from rankseg.evaluation.tuning import PRUNING_PROBS, _choose, tune
+from rankseg.evaluation import Case, Cases
+from rankseg.evaluation.cases.source import Source
+from rankseg.evaluation.compare.methods import PrunedBaseline
+from rankseg.evaluation.statistics import standard_error
+from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
+from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
+from rankseg.evaluation.tuning.fit import Sample, fit
+from rankseg.evaluation.tuning.folds import split
+from rankseg.evaluation.tuning.outcomes import Outcome
+from rankseg.evaluation.tuning.pruning import search, trials
+from rankseg.evaluation.tuning.run import PRUNING_PROBS, _choose, tune
 from rankseg.objectives import ACCURACY
 
 
@@ -228,17 +230,17 @@ def test_what_is_fitted_without_a_fold_does_not_depend_on_it():
 
     def fitted(cases):
         source = Source(cases, "multiclass", 255, None)
-        samples = source.sample(0, len(cases))
+        samples = draw_pixels(source, 0, len(cases))
         validation = CrossValidation(source, samples, ["temperature", "vector"], folds=3)
         validation.fit_pruning(candidate, PRUNING_PROBS, "dice", "both")
         return validation
 
     one, two = fitted(before), fitted(after)
-    assert one.left_out == (0, 1, 2, ALL)
+    assert one.left_out == (0, 1, 2, None)
     for kind in ("temperature", "vector"):
-        assert one.fits[kind, 1] == two.fits[kind, 1]
-        assert one.fits[kind, 0] != two.fits[kind, 0]
-        assert one.fits[kind, ALL] != two.fits[kind, ALL]
+        assert one.calibrations[kind, 1] == two.calibrations[kind, 1]
+        assert one.calibrations[kind, 0] != two.calibrations[kind, 0]
+        assert one.calibrations[kind, None] != two.calibrations[kind, None]
     assert one.pruning[1] == two.pruning[1]
 
 
@@ -249,7 +251,7 @@ def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen(monkeypa
         seen.append(len(results))
         return search(results, *arguments)
 
-    monkeypatch.setattr("rankseg.evaluation.crossvalidation.search", spy)
+    monkeypatch.setattr("rankseg.evaluation.tuning.crossvalidation.search", spy)
     tuning = tune(soft_cases(10), folds=5, calibrations=["none"])
     assert seen == [8] * 5 + [10]
     assert tuning.outcomes[-1].candidate.per_class
@@ -260,11 +262,11 @@ def test_the_settings_are_fitted_to_all_cases():
     source = Source(cases, "multiclass", 255, None)
     expected = fit(
         "temperature",
-        Sample(*map(np.concatenate, zip(*source.sample(0, 6), strict=True))),
+        Sample(*map(np.concatenate, zip(*draw_pixels(source, 0, 6), strict=True))),
         prior=1 / 6,
     )
-    validation = CrossValidation(source, source.sample(0, 6), ["temperature"], 3)
-    assert validation.fits["temperature", ALL] == expected
+    validation = CrossValidation(source, draw_pixels(source, 0, 6), ["temperature"], 3)
+    assert validation.calibrations["temperature", None] == expected
 
 
 def test_the_same_cases_give_the_same_choice():

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..evaluation import Cases, Evaluation, Method, default_methods, tables, write_report
+from ..evaluation import Cases, Evaluation, Method, default_methods, write_report
 from ..evaluation import evaluate as run
-from ..evaluation.scores import METRICS, PRESENCES
+from ..evaluation.compare.scores import METRICS, PRESENCES
+from ..evaluation.report import tables
 from ..io.replacing import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
@@ -143,10 +144,10 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     )
     for metric in METRICS:
         for presence in PRESENCES:
-            rows = tables.score_rows(evaluation, metric, presence)
+            rows = tables.score_lines(evaluation, metric, presence)
             title = tables.score_title(metric, presence)
             console.print(_table(title, tables.SCORE_HEADINGS, rows))
-    console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_rows(evaluation)))
+    console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_lines(evaluation)))
     for sentence in tables.conclusions(evaluation):
         console.print(f"- {sentence}", markup=False)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..activations import activate
-from ..evaluation.cases import PROBS_KEYS
 from ..io.reading import (
+    PROBS_KEYS,
     as_probabilities,
     divisor_of,
     is_nifti,

@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 
 from ..config import SUFFIXES
-from ..evaluation import Cases
-from ..evaluation.outcomes import Outcome, Tuning
-from ..evaluation.tuning import tune as run
+from ..evaluation import Cases, Outcome, Tuning
+from ..evaluation import tune as run
 from .errors import library_errors, one_line_errors
 from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (

@@ -9,6 +9,10 @@ import numpy as np
 
 from ..extras import optional_imports
 
+PROBS_KEYS = ("probs", "probabilities")
+LABELS_KEYS = ("label", "labels")
+"""Names by which an array is known among several in a file."""
+
 
 def suffix_of(path: Path) -> str:
     """Return the suffix by which a file is read, or an empty string."""

@@ -64,7 +64,7 @@ def measure(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Reliabili
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.reliability import measure
+    >>> from rankseg.evaluation.compare.reliability import measure
     >>> probs = np.array([[0.9, 0.8, 0.3, 0.5], [0.1, 0.2, 0.7, 0.5]])
     >>> found = measure(probs, np.array([0, 1, 1, 255]), void_index=255)
     >>> found.mass, found.area

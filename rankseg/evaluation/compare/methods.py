@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..predictor import RankSEG
-from ..validation import MODES, SOLVERS, choice
+from ...predictor import RankSEG
+from ...validation import MODES, SOLVERS, choice
 from .scores import TITLES
 
 BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}

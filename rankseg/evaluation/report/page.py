@@ -6,21 +6,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..io.replacing import replacing
-from ..plotting import class_colours
-from .cases import Cases
-from .checking import check_case
+from ...io.replacing import replacing
+from ...plotting import class_colours
+from ..cases.checking import check_case
+from ..cases.files import Cases
+from ..compare.results import Evaluation, Result
+from ..compare.scores import METRICS, PRESENCES
 from .pictures import case_panels, figure_png, gains_figure, image_png, reliability_figure
-from .results import Evaluation, Result
-from .scores import METRICS, PRESENCES
 from .tables import (
     CLASS_HEADINGS,
     COST_HEADINGS,
     SCORE_HEADINGS,
-    class_rows,
+    class_lines,
     conclusions,
-    cost_rows,
-    score_rows,
+    cost_lines,
+    score_lines,
     score_title,
 )
 
@@ -93,19 +93,19 @@ def write_report(
         *_scores(evaluation),
         f"<h2>Gain on each case</h2><p>{escape(score_title(*SHOWN))}, in points.</p>",
         _plot(gains_figure(further), "gain on each case, for each method"),
-        _table(f"Largest losses of {method}", ("case", "gain"), _worst_rows(evaluation, result)),
+        _table(f"Largest losses of {method}", ("case", "gain"), _worst_lines(evaluation, result)),
         f"<h2>Classes: {escape(method)}, {escape(score_title(*SHOWN))}</h2>",
         _table(
             "Claimed area: sum of the probabilities over the true area",
             CLASS_HEADINGS,
-            class_rows(evaluation, result),
+            class_lines(evaluation, result),
         ),
         "<h2>Calibration</h2>",
         _plot(reliability_figure(evaluation.reliability), "accuracy over confidence"),
         *pictures,
         "<h2>How it was made</h2>",
-        _table("", COST_HEADINGS, cost_rows(evaluation)),
-        _table("Settings", ("", ""), _setting_rows(evaluation, cases)),
+        _table("", COST_HEADINGS, cost_lines(evaluation)),
+        _table("Settings", ("", ""), _setting_lines(evaluation, cases)),
         _table("Left out", ("case", "reason"), list(evaluation.problems.items())),
         "</html>\n",
     ]
@@ -121,15 +121,15 @@ def _scores(evaluation: Evaluation) -> Iterable[str]:
     )
     for metric in METRICS:
         for presence in PRESENCES:
-            rows = score_rows(evaluation, metric, presence)
+            rows = score_lines(evaluation, metric, presence)
             yield _table(score_title(metric, presence), SCORE_HEADINGS, rows)
 
 
-def _worst_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, str]]:
+def _worst_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, str]]:
     return [(name, f"{100 * gain:+.2f}") for name, gain in evaluation.worst(result, MOST)]
 
 
-def _setting_rows(evaluation: Evaluation, cases: Cases | None) -> list[tuple[str, str]]:
+def _setting_lines(evaluation: Evaluation, cases: Cases | None) -> list[tuple[str, str]]:
     settings = evaluation.settings | {"bootstrap": evaluation.bootstrap, "seed": evaluation.seed}
     rows = [(name, str(value)) for name, value in settings.items() if name != "methods"]
     rows += [(method.name, repr(method.predict)) for method in evaluation.methods]

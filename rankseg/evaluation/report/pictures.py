@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plotting import class_colours, new_figure
-from .cases import Case
-from .reliability import BINS, Reliability
-from .results import Result
+from ...plotting import class_colours, new_figure
+from ..cases.case import Case
+from ..compare.reliability import BINS, Reliability
+from ..compare.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import class_presence
-from .cases import Case
+from ...metrics import class_presence
+from ..cases.case import Case
 from .methods import Method
 from .reliability import Reliability, measure
 from .scores import METRICS, label_form

@@ -1,10 +1,10 @@
-"""An evaluation in words and in rows of text, for the terminal and for the report alike."""
+"""An evaluation in words and in lines of text, for the terminal and for the report alike."""
 
 import numpy as np
 
-from .bootstrap import FEWEST_GROUPS
-from .results import Evaluation, Result
-from .scores import METRICS, PRESENCES, TITLES
+from ..compare.results import Evaluation, Result
+from ..compare.scores import METRICS, PRESENCES, TITLES
+from ..statistics import FEWEST_GROUPS
 
 SCORE_HEADINGS = ("method", "score", "gain", "95 % interval", "wins/ties/losses", "verdict")
 COST_HEADINGS = ("method", "median time", "peak memory")
@@ -22,8 +22,8 @@ def score_title(metric: str, presence: str) -> str:
     return f"{TITLES[metric]}, {PRESENCES[presence]}"
 
 
-def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
-    """Return a row of text for each method, under `SCORE_HEADINGS`; scores in percent."""
+def score_lines(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
+    """Return a line of text for each method, under `SCORE_HEADINGS`; scores in percent."""
     rows = []
     for name in evaluation.names:
         result = evaluation.result(name, metric, presence)
@@ -40,8 +40,8 @@ def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple
     return rows
 
 
-def cost_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return a row of text for each method, under `COST_HEADINGS`."""
+def cost_lines(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return a line of text for each method, under `COST_HEADINGS`."""
     costs = zip(evaluation.names, evaluation.seconds, evaluation.memory, strict=True)
     return [
         (name, f"{1000 * seconds:.1f} ms", f"{size / 2**20:.1f} MiB")
@@ -49,8 +49,8 @@ def cost_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     ]
 
 
-def class_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
-    """Return a row of text for each class, under `CLASS_HEADINGS`."""
+def class_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
+    """Return a line of text for each class, under `CLASS_HEADINGS`."""
     baseline = evaluation.result(evaluation.names[0], result.metric, result.presence)
     present = np.sum([record.present for record in evaluation.records], axis=0)
     columns = zip(
