@@ -1,12 +1,14 @@
 """The choice between argmax, RankSEG and their settings by cross-validation."""
 
 import os
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lonely import LonelyCases, LonelyFiles
 
 from rankseg import RankSEG, metrics
 from rankseg.activations import softmax
@@ -429,7 +431,35 @@ def test_bad_cases_are_left_out_and_reported():
 def test_files_are_read_one_at_a_time_and_again(tmp_path):
     for case in soft_cases(4):
         np.savez(tmp_path / f"{case.name}.npz", probs=case.probs, label=case.labels)
-    assert tune(Cases(tmp_path, tmp_path)) == tune(soft_cases(4))
+    assert tune(LonelyFiles(tmp_path, tmp_path)) == tune(soft_cases(4))
+
+
+def test_of_cases_made_anew_one_is_held_at_a_time():
+    def make(i):
+        case = soft_cases(6)[i]
+        labels = case.labels[1:] if i == 2 else case.labels
+        return f"case {i % 5}", case.probs, labels
+
+    tuning = tune(LonelyCases(make, 6))
+    assert tuning.images == 4
+    assert "labels have shape" in tuning.problems["case 2"]
+    assert "several cases have this name" in tuning.problems["case 0"]
+    assert len({one.candidate.calibration for one in tuning.outcomes}) == 3
+
+
+def test_one_calibrated_copy_of_a_case_is_held_at_a_time(monkeypatch):
+    copies = []
+
+    class Lonely(Scorer):
+        def __init__(self, *arguments):
+            assert all(copy() is None for copy in copies)
+            super().__init__(*arguments)
+            if arguments[-1] is not None:
+                copies.append(weakref.ref(self.probs))
+
+    monkeypatch.setattr("rankseg.evaluation.tuning.crossvalidation.Scorer", Lonely)
+    tune(soft_cases(4))
+    assert len(copies) > 8
 
 
 def test_progress_is_told():

@@ -84,6 +84,7 @@ def score_case(
         prediction = method.predict(probs)
         seconds.append(time.perf_counter() - start)
         scores.append([metric(prediction, target, **form)[0] for metric in METRICS.values()])
+        del prediction  # before the next one is made
     return Record(
         case.name,
         case.group,
