@@ -3,7 +3,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -824,20 +823,38 @@ def test_without_the_extra_there_is_one_clear_line(package):
     assert err == f'rankseg: {package} is not installed: pip install "rankseg[cli]"\n'
 
 
+WAITING = """
+import sys
+from rankseg import RankSEG, cli
+
+segment, done = RankSEG.predict, []
+
+def predict(self, probs):
+    if done:
+        print("waiting", flush=True)
+        sys.stdin.read()
+        raise AssertionError("nobody interrupted")
+    done.append(probs)
+    return segment(self, probs)
+
+RankSEG.predict = predict
+cli.main()
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-def test_ctrl_c(tmp_path):
-    probs = softmax(make_logits((1, 4, 200, 200)), axis=1)
-    np.save(tmp_path / "batch.npy", np.broadcast_to(probs, (300, 4, 200, 200)))
-    arguments = ["-m", "rankseg.cli", "predict", "batch.npy", "-o", "out.npy"]
-    process = python(arguments, cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in tmp_path.glob(".out*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def test_ctrl_c(batch_npy, tmp_path):
+    """In the second of three samples, which waits until it is interrupted."""
+    process = python(
+        ["-c", WAITING, "predict", "batch.npy", "-o", "out.npy"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == "waiting\n"
+    assert len(list(tmp_path.glob(".out*"))) == 1
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, "rankseg: interrupted\n")
+    out, err = process.communicate(timeout=60)  # which ends the wait too
+    assert (process.returncode, out, err) == (2, "", "rankseg: interrupted\n")
     assert only(tmp_path, "batch.npy")
 
 

@@ -246,6 +246,14 @@ def test_resumed_results_are_identical(tmp_path, torn):
     assert len(log.read_text().splitlines()) == 1 + len(cases)
 
 
+def test_a_log_that_was_torn_and_continued_can_be_resumed_again(tmp_path):
+    log, cases = tmp_path / "log", make_cases()
+    interrupted(cases, log, after=3)
+    log.write_bytes(log.read_bytes()[:-20])
+    interrupted(cases, log, after=5)
+    assert comparable(evaluate(cases, log=log)) == comparable(evaluate(cases))
+
+
 def test_finished_cases_are_not_computed_again(tmp_path):
     class Counted:
         calls = 0

@@ -246,17 +246,31 @@ def test_what_is_fitted_without_a_fold_does_not_depend_on_it():
     assert one.pruning[1] == two.pruning[1]
 
 
-def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen(monkeypatch):
+def test_the_pruning_of_classes_is_fitted_without_each_fold_and_to_all_cases(monkeypatch):
     seen = []
 
     def spy(results, *arguments):
-        seen.append(len(results))
+        seen.append((len(results), len(arguments[2])))
         return search(results, *arguments)
 
     monkeypatch.setattr("rankseg.evaluation.tuning.crossvalidation.search", spy)
     tuning = tune(soft_cases(10), folds=5, calibrations=["none"])
-    assert seen == [8] * 5 + [10]
+    assert seen == [(8, 8)] * 5 + [(10, 10)]
     assert tuning.outcomes[-1].candidate.per_class
+
+
+def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen():
+    """One choice a fold, unlike the others in each: the scores of a case are those of its fold."""
+    cases = soft_cases(6)
+    source = Source(cases, "multiclass", 255)
+    validation = CrossValidation(source, draw_pixels(source, 0, 6), ["none"], folds=3)
+    choices = [(0.5, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 0.5, 1.0), (1.0, 1.0, 0.5)]
+    validation.pruning = dict(zip((None, 0, 1, 2), choices, strict=True))
+    found = validation.scores([Candidate(Config(), per_class=True)], "dice", "")
+    for case, fold, scores in zip(cases, (0, 0, 1, 1, 2, 2), found, strict=True):
+        by_choice = [Scorer(case, "dice", 255, None)(Config(pruning_prob=p)) for p in choices]
+        np.testing.assert_array_equal(scores[0], by_choice[1 + fold])
+        assert len({tuple(one) for one in by_choice}) == 4
 
 
 def test_the_settings_are_fitted_to_all_cases():
