@@ -119,9 +119,9 @@ def test_a_report_of_masks(tmp_path):
 # Panels
 
 
-def panels(labels, before, after):
+def panels(labels, before, after, void_index=255):
     case = Case("x", np.zeros((3, *labels.shape)), labels, "x")
-    return case_panels(case, {"argmax": before, "RankSEG": after}, void_index=255)
+    return case_panels(case, {"argmax": before, "RankSEG": after}, void_index)
 
 
 def test_panels_show_truth_predictions_and_who_is_right():
@@ -135,6 +135,22 @@ def test_panels_show_truth_predictions_and_who_is_right():
     assert [title for title, _ in predictions] == ["argmax", "RankSEG"]
     np.testing.assert_array_equal(predictions[1][1], colours[after])
     np.testing.assert_array_equal(change[0], [AGREED, BETTER, WORSE, NEITHER, AGREED])
+
+
+def test_labels_of_a_method_that_are_no_class_are_white():
+    truth = np.array([[0, 1, 2, 255]])
+    after = np.array([[0, 1000, -2, 2]])
+    *_, (_, shown), (_, change) = panels(truth, truth % 255, after)
+    np.testing.assert_array_equal(shown[0, 1:3], [VOID, VOID])
+    np.testing.assert_array_equal(shown[0, [0, 3]], class_colours(3)[[0, 2]])
+    np.testing.assert_array_equal(change[0], [AGREED, WORSE, WORSE, AGREED])
+
+
+def test_void_may_have_the_number_of_a_class():
+    labels = np.array([[0, 1, 2]])
+    (_, shown), (_, before), *_ = panels(labels, labels, labels, void_index=1)
+    np.testing.assert_array_equal(shown[0, 1], VOID)
+    np.testing.assert_array_equal(before[0], class_colours(3))
 
 
 def test_of_a_volume_the_slice_with_most_changes_is_shown():

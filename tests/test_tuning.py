@@ -261,7 +261,7 @@ def test_the_pruning_of_classes_is_fitted_without_each_fold_and_to_all_cases(mon
 
 def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen():
     """One choice a fold, unlike the others in each: the scores of a case are those of its fold."""
-    cases = soft_cases(6)
+    cases = soft_cases(6, seed=1)
     source = Source(cases, "multiclass", 255)
     validation = CrossValidation(source, draw_pixels(source, 0, 6), ["none"], folds=3)
     choices = [(0.5, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 0.5, 1.0), (1.0, 1.0, 0.5)]

@@ -54,12 +54,23 @@ def _reserve(path: Path) -> None:
 
 
 def write_png(path: Path, labels: np.ndarray, colours: np.ndarray) -> None:
-    """Write a label map as an 8-bit palette image whose pixel values are the labels."""
+    """Write a label map as an 8-bit palette image whose pixel values are the labels.
+
+    Parameters
+    ----------
+    path : Path
+        The file, whatever its name is.
+    labels : int array, shape (height, width)
+        Labels from 0 to 255.
+    colours : uint8 array, shape (number, 3)
+        Of the first labels; the others, such as void, are white.
+    """
     with optional_imports():
         from PIL import Image
 
     image = Image.fromarray(labels.astype(np.uint8))
-    image.putpalette(colours.astype(np.uint8).tobytes())
+    white = np.full((max(0, int(labels.max()) + 1 - len(colours)), 3), 255, np.uint8)
+    image.putpalette(np.concatenate([colours, white]).tobytes())
     image.save(path, format="PNG")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...plotting import class_colours, new_figure
+from ...plotting import label_image, new_figure
 from ..cases.case import Case
 from ..compare.reliability import BINS, Reliability
 from ..compare.results import Result
@@ -89,14 +89,12 @@ def case_panels(
     step = ceil(max(maps.shape[1:]) / _LONGEST_SIDE)
     maps, void = maps[:, ::step, ::step], void[::step, ::step]
     truth, before, after = maps
-    colours = class_colours(classes)
     verdicts = ((before == after) | void, after == truth, before == truth)
     change = np.select([v[..., None] for v in verdicts], [AGREED, BETTER, WORSE], NEITHER)
-    shown = colours[np.where(void, 0, truth)]
-    shown[void] = VOID
     titles = (f"truth{suffix}", *predictions, "who is right")
-    images = (shown, colours[before], colours[after], change.astype(np.uint8))
-    return list(zip(titles, images, strict=True))
+    maps[0, void] = classes  # a class may have the number of void, but not in the truth
+    pictures = [label_image(labels, classes) for labels in maps]
+    return list(zip(titles, [*pictures, change.astype(np.uint8)], strict=True))
 
 
 def _most_changed(maps: np.ndarray) -> int:
