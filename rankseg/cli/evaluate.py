@@ -144,18 +144,18 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     )
     for metric in METRICS:
         for presence in PRESENCES:
-            rows = tables.score_lines(evaluation, metric, presence)
+            lines = tables.score_lines(evaluation, metric, presence)
             title = tables.score_title(metric, presence)
-            console.print(_table(title, tables.SCORE_HEADINGS, rows))
+            console.print(_table(title, tables.SCORE_HEADINGS, lines))
     console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_lines(evaluation)))
     for sentence in tables.conclusions(evaluation):
         console.print(f"- {sentence}", markup=False)
 
 
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     table = new_table(title, headings, words=("method", "verdict"))
-    for row in rows:
-        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    for line in lines:
+        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
     return table
 
 

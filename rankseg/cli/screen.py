@@ -37,7 +37,7 @@ def case_progress(total: int) -> Iterator[Callable[[str, int], None]]:
 
 
 def new_table(title: str, headings: Sequence[str], words: Collection[str]) -> Table:
-    """Return a table without rows; columns of `words` may wrap, those of numbers not."""
+    """Return a table without lines; columns of `words` may wrap, those of numbers not."""
     table = Table(
         title=title,
         title_justify="left",

@@ -123,7 +123,7 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
     table = new_table("The best pruning of each kind", (*words, *numbers, ""), words)
     for outcome in tuning.leaders():
         chosen = outcome is tuning.chosen
-        table.add_row(*_row(outcome), "◀" if chosen else "", style="bold" if chosen else "")
+        table.add_row(*_line(outcome), "◀" if chosen else "", style="bold" if chosen else "")
     console.print(table)
     console.print(
         f"{len(tuning.outcomes)} candidates in {tuning.folds} folds, scores in percent ± standard "
@@ -134,7 +134,7 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
         console.print(sentence, markup=False)
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _line(outcome: Outcome) -> tuple[str, ...]:
     candidate = outcome.candidate
     return (
         candidate.method,

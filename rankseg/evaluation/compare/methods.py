@@ -106,7 +106,7 @@ class PrunedBaseline:
             raise ValueError(
                 f"pruning_prob has {limits.size} values, but probs has {len(probs[0])} classes"
             )
-        active = np.array([rows.max() for rows in probs[0]]) > limits
+        active = np.array([values.max() for values in probs[0]]) > limits
         if self.output_mode == "multilabel":
             masks = probs > 0.5
             masks[:, ~active] = False

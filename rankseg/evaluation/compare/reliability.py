@@ -41,6 +41,13 @@ class Reliability(NamedTuple):
         """Sum of each class's probabilities over its true area: 1 if they add up, NaN if absent."""
         return _ratio(self.mass, self.area)
 
+    @property
+    def furthest(self) -> int | None:
+        """Class whose claimed area is the furthest from 1, as a ratio; None if there is none."""
+        known = np.flatnonzero(self.claimed_area > 0)
+        distance = np.abs(np.log(self.claimed_area[known]))
+        return int(known[distance.argmax()]) if len(known) else None
+
 
 def measure(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Reliability:
     """Return the sums of one case.

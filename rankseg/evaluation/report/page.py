@@ -121,8 +121,8 @@ def _scores(evaluation: Evaluation) -> Iterable[str]:
     )
     for metric in METRICS:
         for presence in PRESENCES:
-            rows = score_lines(evaluation, metric, presence)
-            yield _table(score_title(metric, presence), SCORE_HEADINGS, rows)
+            lines = score_lines(evaluation, metric, presence)
+            yield _table(score_title(metric, presence), SCORE_HEADINGS, lines)
 
 
 def _worst_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, str]]:
@@ -131,9 +131,9 @@ def _worst_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, str]
 
 def _setting_lines(evaluation: Evaluation, cases: Cases | None) -> list[tuple[str, str]]:
     settings = evaluation.settings | {"bootstrap": evaluation.bootstrap, "seed": evaluation.seed}
-    rows = [(name, str(value)) for name, value in settings.items() if name != "methods"]
-    rows += [(method.name, repr(method.predict)) for method in evaluation.methods]
-    return rows + [("note", note) for note in sorted(cases.notes if cases else ())]
+    lines = [(name, str(value)) for name, value in settings.items() if name != "methods"]
+    lines += [(method.name, repr(method.predict)) for method in evaluation.methods]
+    return lines + [("note", note) for note in sorted(cases.notes if cases else ())]
 
 
 def _pictures(evaluation: Evaluation, result: Result, cases: Cases) -> Iterable[str]:
@@ -171,11 +171,11 @@ def _list(sentences: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
-def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
+def _table(caption: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if not lines:
         return ""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, line))}</tr>\n" for line in lines)
     return f"<table><caption>{escape(caption)}</caption>\n<tr>{head}</tr>\n{body}</table>"
 
 
