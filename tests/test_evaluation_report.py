@@ -1,6 +1,8 @@
 """The HTML report, its pictures and the sentences in it."""
 
 import re
+import subprocess
+import sys
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
@@ -10,6 +12,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="reports need the extra cli")
 
+from commandline import refuse
+from lonely import LonelyFiles
 from PIL import Image
 
 from rankseg.evaluation import Case, Cases, default_methods, evaluate, write_report
@@ -60,7 +64,7 @@ def parse(path):
 
 
 def test_the_report_is_one_file_with_everything(folder, tmp_path):
-    cases = Cases(folder, folder)
+    cases = LonelyFiles(folder, folder)
     evaluation = evaluate(cases, bootstrap=20)
     evaluation.problems["broken"] = "no reason"
     path = tmp_path / "report.html"
@@ -78,6 +82,22 @@ def test_the_report_is_one_file_with_everything(folder, tmp_path):
         assert name in page.text
     for sentence in conclusions(evaluation):
         assert sentence in page.text
+
+
+def test_without_jinja_there_is_one_clear_line_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    evaluation = evaluate(Cases(folder, folder), bootstrap=20)
+    with pytest.raises(ModuleNotFoundError, match=r'^jinja2 .* pip install "rankseg\[cli\]"$'):
+        write_report(evaluation, tmp_path / "report.html")
+    arguments = ("evaluate", folder, folder, "-o", tmp_path / "report.html")
+    assert 'jinja2 is not installed: pip install "rankseg[cli]"' in refuse(*arguments)
+    assert not list(tmp_path.glob("*report*"))
+
+
+def test_importing_the_evaluation_does_not_import_jinja():
+    code = "import sys, rankseg.evaluation; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_without_files_there_are_no_pictures_of_cases(folder, tmp_path):

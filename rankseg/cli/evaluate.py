@@ -16,6 +16,7 @@ from ..evaluation import Cases, Evaluation, Method, default_methods, write_repor
 from ..evaluation import evaluate as run
 from ..evaluation.compare.scores import METRICS, PRESENCES
 from ..evaluation.report import tables
+from ..evaluation.report.page import load_template
 from ..io.replacing import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
@@ -167,7 +168,8 @@ def _check_outputs(
         if path is not None:
             check_output(path, (suffix,), overwrite)
     if output is not None:
-        new_figure(1, 1)  # fails now, not after the work, if Matplotlib is missing
+        new_figure(1, 1)  # a package that is missing is missed now, not after the work
+        load_template()
     first = output or json_output
     if first is None:
         if resume:

@@ -1,11 +1,14 @@
 """An evaluation as one HTML file that needs no other."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from ...extras import optional_imports
 from ...io.replacing import replacing
 from ...plotting import class_colours
 from ..cases.checking import check_case
@@ -24,23 +27,47 @@ from .tables import (
     score_title,
 )
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 SHOWN = ("dice", "either")
 """Metric and convention of the gains that are drawn and listed."""
 MOST = 10
 """How many of the largest gains, and losses, are shown."""
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; margin: 0.5em 0 1.5em }
-caption { text-align: left; font-weight: 600; padding: 0.3em 0; white-space: nowrap }
-th, td { padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left; padding-left: 0 }
-.panels { display: flex; gap: 0.5em; margin: 0.3em 0 1.2em }
-figure { margin: 0; flex: 1 } figure img { width: 100%; image-rendering: pixelated }
-figcaption { font-size: 85% } p.plot img { max-width: 100% }
-.helps { color: #28965a } .hurts { color: #c8323c }
-.swatch { display: inline-block; width: 0.9em; height: 0.9em }
-"""
+
+class Table(NamedTuple):
+    """What the template makes a table of; nothing if there are no lines."""
+
+    caption: str
+    headings: tuple[str, ...]
+    lines: Sequence[tuple[str, ...]]
+
+
+class Picture(NamedTuple):
+    """A case whose gain is large, with images, as URLs that hold them, by their captions."""
+
+    name: str
+    gain: float
+    panels: dict[str, str]
+
+
+def load_template() -> "Template":
+    """Return the page to be filled in; every value is escaped.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If Jinja is not installed.
+    """
+    with optional_imports():
+        from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
 
 
 def write_report(
@@ -75,118 +102,87 @@ def write_report(
     ValueError
         If there is no such method.
     ModuleNotFoundError
-        If Matplotlib is not installed.
+        If Matplotlib, Pillow or Jinja is not installed.
     """
+    template = load_template()
     if method is None:
         candidates = [name for name in evaluation.names[1:] if not name.endswith(", pruned")]
         method = (candidates or [evaluation.names[-1]])[0]
     result = evaluation.result(method, *SHOWN)
     further = [evaluation.result(name, *SHOWN) for name in evaluation.names[1:]]
-    title = f"{method} and {evaluation.names[0]} on {len(evaluation.records)} cases"
-    pictures = [] if cases is None else _pictures(evaluation, result, cases)
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
-        f"<style>{_STYLE}</style>",
-        f"<h1>{escape(title)}</h1>",
-        _list(conclusions(evaluation)),
-        *_scores(evaluation),
-        f"<h2>Gain on each case</h2><p>{escape(score_title(*SHOWN))}, in points.</p>",
-        _plot(gains_figure(further), "gain on each case, for each method"),
-        _table(f"Largest losses of {method}", ("case", "gain"), _worst_lines(evaluation, result)),
-        f"<h2>Classes: {escape(method)}, {escape(score_title(*SHOWN))}</h2>",
-        _table(
+    page = template.render(
+        evaluation=evaluation,
+        method=method,
+        conclusions=conclusions(evaluation),
+        scores=_score_tables(evaluation),
+        shown=score_title(*SHOWN),
+        gains=_url(figure_png(gains_figure(further))),
+        losses=Table(f"Largest losses of {method}", ("case", "gain"), _losses(evaluation, result)),
+        classes=Table(
             "Claimed area: sum of the probabilities over the true area",
             CLASS_HEADINGS,
             class_lines(evaluation, result),
         ),
-        "<h2>Calibration</h2>",
-        _plot(reliability_figure(evaluation.reliability), "accuracy over confidence"),
-        *pictures,
-        "<h2>How it was made</h2>",
-        _table("", COST_HEADINGS, cost_lines(evaluation)),
-        _table("Settings", ("", ""), _setting_lines(evaluation, cases)),
-        _table("Left out", ("case", "reason"), list(evaluation.problems.items())),
-        "</html>\n",
-    ]
-    with replacing(path, overwrite) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
-
-
-def _scores(evaluation: Evaluation) -> Iterable[str]:
-    yield (
-        f"<h2>Scores</h2><p>In percent: of each case and class, averaged over the classes, then "
-        f"over the cases. The gain is over {escape(evaluation.names[0])}, with its interval from "
-        f"{evaluation.bootstrap} bootstrap samples of {evaluation.groups} groups.</p>"
+        reliability=_url(figure_png(reliability_figure(evaluation.reliability))),
+        pictures=None if cases is None else _pictures(evaluation, result, cases),
+        colours=_colours(evaluation),
+        costs=Table("", COST_HEADINGS, cost_lines(evaluation)),
+        settings=Table("Settings", ("", ""), _setting_lines(evaluation, cases)),
+        problems=Table("Left out", ("case", "reason"), list(evaluation.problems.items())),
     )
-    for metric in METRICS:
-        for presence in PRESENCES:
-            lines = score_lines(evaluation, metric, presence)
-            yield _table(score_title(metric, presence), SCORE_HEADINGS, lines)
+    with replacing(path, overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
-def _worst_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, str]]:
+def _score_tables(evaluation: Evaluation) -> list[Table]:
+    return [
+        Table(
+            score_title(metric, presence),
+            SCORE_HEADINGS,
+            score_lines(evaluation, metric, presence),
+        )
+        for metric in METRICS
+        for presence in PRESENCES
+    ]
+
+
+def _losses(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
     return [(name, f"{100 * gain:+.2f}") for name, gain in evaluation.worst(result, MOST)]
 
 
-def _setting_lines(evaluation: Evaluation, cases: Cases | None) -> list[tuple[str, str]]:
+def _setting_lines(evaluation: Evaluation, cases: Cases | None) -> list[tuple[str, ...]]:
     settings = evaluation.settings | {"bootstrap": evaluation.bootstrap, "seed": evaluation.seed}
-    lines = [(name, str(value)) for name, value in settings.items() if name != "methods"]
+    lines: list[tuple[str, ...]] = [
+        (name, str(value)) for name, value in settings.items() if name != "methods"
+    ]
     lines += [(method.name, repr(method.predict)) for method in evaluation.methods]
     return lines + [("note", note) for note in sorted(cases.notes if cases else ())]
 
 
-def _pictures(evaluation: Evaluation, result: Result, cases: Cases) -> Iterable[str]:
-    """Give the cases that gain and lose most, read and segmented again."""
-    compared = (evaluation.methods[0], evaluation.methods[evaluation.names.index(result.method)])
-    mode, void_index = evaluation.settings["output_mode"], evaluation.settings["void_index"]
-    yield "<h2>Largest gains and losses</h2>"
-    yield (
-        f"<p>Green: {escape(result.method)} is right. Red: {escape(compared[0].name)} is. Blue: "
-        "neither is.</p>"
-    )
-    if mode == "multiclass":
-        yield _legend(len(evaluation.records[0].present))
-    for name, gain in evaluation.best(result, MOST) + evaluation.worst(result, MOST):
-        case = check_case(cases.read(name), None, mode, void_index)
-        predictions = {method: predict(case.probs[None])[0] for method, predict in compared}
-        yield f"<h3>{escape(name)}: {100 * gain:+.2f} points</h3>"
-        figures = [
-            f"<figure>{_image(image_png(image), caption)}"
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-            for caption, image in case_panels(case, predictions, void_index)
-        ]
-        yield f'<div class="panels">{"".join(figures)}</div>'
+def _colours(evaluation: Evaluation) -> list[list[int]]:
+    """Return the colour of each class, of none where pictures show masks."""
+    multiclass = evaluation.settings["output_mode"] == "multiclass"
+    colours: np.ndarray = class_colours(len(evaluation.records[0].present) if multiclass else 0)
+    return colours.tolist()
 
 
-def _legend(classes: int) -> str:
-    swatches = (
-        f'<span class="swatch" style="background: rgb({r}, {g}, {b})"></span> {label} '
-        for label, (r, g, b) in enumerate(class_colours(classes))
-    )
-    return f"<p>Classes: {' '.join(swatches)}</p>"
+def _pictures(evaluation: Evaluation, result: Result, cases: Cases) -> list[Picture]:
+    """Return the cases that gain and lose most, each read and segmented again."""
+    extremes = evaluation.best(result, MOST) + evaluation.worst(result, MOST)
+    return [
+        Picture(name, gain, _panels(evaluation, result.method, cases, name))
+        for name, gain in extremes
+    ]
 
 
-def _list(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+def _panels(evaluation: Evaluation, method: str, cases: Cases, name: str) -> dict[str, str]:
+    settings = evaluation.settings
+    case = check_case(cases.read(name), None, settings["output_mode"], settings["void_index"])
+    compared = (evaluation.methods[0], evaluation.methods[evaluation.names.index(method)])
+    predictions = {name: predict(case.probs[None])[0] for name, predict in compared}
+    panels = case_panels(case, predictions, settings["void_index"])
+    return {caption: _url(image_png(image)) for caption, image in panels}
 
 
-def _table(caption: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return ""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{''.join(map(_cell, line))}</tr>\n" for line in lines)
-    return f"<table><caption>{escape(caption)}</caption>\n<tr>{head}</tr>\n{body}</table>"
-
-
-def _cell(text: str) -> str:
-    mark = f' class="{text}"' if text in ("helps", "hurts") else ""
-    return f"<td{mark}>{escape(text)}</td>"
-
-
-def _plot(figure: Any, text: str) -> str:
-    return f'<p class="plot">{_image(figure_png(figure), text)}</p>'
-
-
-def _image(png: bytes, text: str) -> str:
-    return f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+def _url(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
