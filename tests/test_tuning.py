@@ -17,7 +17,6 @@ from rankseg.config import Config
 from rankseg.evaluation import Case, Cases
 from rankseg.evaluation.cases.source import Source
 from rankseg.evaluation.compare.methods import PrunedBaseline
-from rankseg.evaluation.statistics import standard_error
 from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
 from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
 from rankseg.evaluation.tuning.fit import Sample, fit
@@ -303,24 +302,18 @@ def test_folds_keep_groups_whole_and_in_order():
         assert np.all(np.diff([parts[groups.index(name)] for name in dict.fromkeys(groups)]) >= 0)
 
 
+def test_a_group_is_in_the_fold_of_its_middle():
+    assert np.bincount(split(list("aaabbbbbbc"), 2)).tolist() == [3, 7]  # not 9 and 1
+
+
+def test_as_many_groups_as_folds_are_a_fold_each_whatever_their_sizes():
+    assert split(list("aaaaaaaabc"), 3).tolist() == [0] * 8 + [1, 2]
+
+
 def test_folds_of_single_cases_are_even_and_contiguous():
     parts = split([str(i) for i in range(23)], 5)
     assert np.all(np.diff(parts) >= 0)
     assert set(np.bincount(parts)) <= {4, 5}
-
-
-def test_the_standard_error_of_single_cases_is_the_usual_one():
-    values = np.random.default_rng(0).normal(size=17)
-    expected = values.std(ddof=1) / np.sqrt(17)
-    assert standard_error(values, [str(i) for i in range(17)]) == pytest.approx(expected)
-
-
-def test_the_standard_error_of_equal_groups_is_that_of_their_means():
-    values = np.random.default_rng(0).normal(size=(6, 4))
-    expected = values.mean(axis=1).std(ddof=1) / np.sqrt(6)
-    groups = np.repeat(list("abcdef"), 4)
-    assert standard_error(values.ravel(), groups) == pytest.approx(expected)
-    assert standard_error(values.ravel(), ["a"] * 24) == np.inf
 
 
 # Scores of candidates
