@@ -172,3 +172,11 @@ def test_what_is_not_there_is_nan():
     assert np.isnan(empty.claimed_area).all()
     assert np.isnan(empty.accuracy).all()
     assert empty.error == 0
+    assert empty.furthest is None
+
+
+def test_the_furthest_claimed_area_is_so_as_a_ratio():
+    """A quarter is further from 1 than a double; a class without any probability is left out."""
+    area = np.array([4, 4, 4, 0])
+    claims = Reliability(np.zeros((3, BINS)), np.array([8.0, 1.0, 0.0, 3.0]), area)
+    assert claims.furthest == 1

@@ -17,13 +17,14 @@ from rankseg.config import Config
 from rankseg.evaluation import Case, Cases
 from rankseg.evaluation.cases.source import Source
 from rankseg.evaluation.compare.methods import PrunedBaseline
+from rankseg.evaluation.statistics import standard_error
 from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
 from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
 from rankseg.evaluation.tuning.fit import Sample, fit
 from rankseg.evaluation.tuning.folds import split
 from rankseg.evaluation.tuning.outcomes import Outcome
 from rankseg.evaluation.tuning.pruning import search, trials
-from rankseg.evaluation.tuning.run import PRUNING_PROBS, _choose, tune
+from rankseg.evaluation.tuning.run import PRUNING_PROBS, _choose, _outcomes, tune
 from rankseg.objectives import ACCURACY
 
 
@@ -165,6 +166,37 @@ def test_the_verdict_tells_of_a_better_candidate_that_is_less_simple():
     tuning = tune(faint_cases())
     assert tuning.chosen is not tuning.best
     assert f"The best candidate, {tuning.best.candidate.name}, is less simple" in tuning.verdict
+
+
+def test_errors_are_those_of_differences_case_by_case():
+    rng = np.random.default_rng(0)
+    candidates = list(all_candidates(["dice"], ["RMA"], [0.5], ["none"], "multiclass"))
+    scores = rng.random((8, 1, 1)) + rng.normal(0, [[0.1], [0.2], [0.3]], (8, 3, 1)) + np.zeros(2)
+    source = Source([], "multiclass", 255)
+    source.groups, source.classes = list("aabbcdef"), 3
+    outcomes = _outcomes(candidates, scores, source, "dice", "both")
+    best = scores[:, scores.mean(axis=(0, 2)).argmax(), 0]
+    for i, outcome in enumerate(outcomes):
+        gains, behind = scores[:, i, 0] - scores[:, 0, 0], best - scores[:, i, 0]
+        found = (outcome.gain, outcome.gain_error, outcome.behind, outcome.behind_error)
+        errors = [standard_error(values, source.groups) for values in (gains, behind)]
+        assert found == pytest.approx((gains.mean(), errors[0], behind.mean(), errors[1]))
+
+
+def test_the_leaders_are_the_best_pruning_of_each_kind_in_order():
+    tuning = tune(soft_cases(6), calibrations=[])
+    leaders = tuning.leaders()
+    assert [one.behind for one in leaders] == sorted(one.behind for one in leaders)
+    for outcome in tuning.outcomes:
+        one = outcome.candidate
+        alike = [
+            leader.behind
+            for leader in leaders
+            if leader.candidate.method == one.method
+            and leader.candidate.per_class == one.per_class
+            and (leader.candidate.pruning == "none") == (one.pruning == "none")
+        ]
+        assert min(alike) <= outcome.behind
 
 
 def test_the_order_of_simplicity():
