@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from ..cli.errors import CommandError, describe, library_errors, one_line_errors
-from ..cli.files import check_output, read_image
 from ..cli.options import (
     Activation,
     ConfigOption,
@@ -23,6 +22,8 @@ from ..cli.options import (
     numbers,
     settings,
 )
+from ..cli.paths import check_output
+from ..io.reading import read_image
 from .options import (
     ActivationOption,
     AutoActivation,

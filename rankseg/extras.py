@@ -8,6 +8,7 @@ _EXTRAS = {
     "rich": "cli",
     "matplotlib": "cli",
     "PIL": "cli",
+    "jinja2": "cli",
     "torch": "torch",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -50,6 +50,22 @@ def class_colours(count: int) -> np.ndarray:
     return np.array(colours[:count], dtype=np.uint8).reshape(count, 3)
 
 
+def label_image(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return labels as an RGB image, white where they are no class: void, for example.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg.plotting import label_image
+    >>> label_image(np.array([[1, 255]]), num_classes=2)
+    array([[[230, 159,   0],
+            [255, 255, 255]]], dtype=uint8)
+    """
+    colours = np.concatenate([class_colours(num_classes), _BLANK[None]])
+    is_class = (labels >= 0) & (labels < num_classes)
+    return colours[np.where(is_class, labels, num_classes)]
+
+
 def new_figure(width: float, height: float) -> "Figure":
     """Return an empty figure that no global state of Matplotlib knows of."""
     with optional_imports():
@@ -99,7 +115,7 @@ def comparison_figure(
     Parameters
     ----------
     argmax, rankseg : int array, shape (height, width)
-        The two label maps.
+        The two label maps. Labels that are no class are void.
     num_classes : int
         How many classes there are.
     image : array, shape (height, width, 3), optional
@@ -110,31 +126,35 @@ def comparison_figure(
     Figure
         The difference panel shows RankSEG's label where it is not that of argmax.
     """
-    colours = class_colours(num_classes)
+    before, after = (label_image(labels, num_classes) for labels in (argmax, rankseg))
     changed = argmax != rankseg
-    difference = np.where(changed[..., None], colours[rankseg], _AGREED)
+    difference = np.where(changed[..., None], after, _AGREED)
     panels = [
-        ("argmax", colours[argmax]),
-        ("RankSEG", colours[rankseg]),
+        ("argmax", before),
+        ("RankSEG", after),
         (f"RankSEG where it differs: {changed.mean():.1%} of pixels", difference),
     ]
     if image is not None:
         panels.insert(0, ("image", image))
 
     height, width = argmax.shape
-    rows = 2 if len(panels) == 4 and width > 1.5 * height else 1
-    columns = len(panels) // rows
+    lines = 2 if len(panels) == 4 and width > 1.5 * height else 1
+    columns = len(panels) // lines
     panel_width = 14 / columns
     panel_height = panel_width * min(max(height / width, 0.2), 3)
-    figure = new_figure(14, rows * (panel_height + 0.3) + 0.6)
-    for axes, panel in zip(figure.subplots(rows, columns).flat, panels, strict=True):
+    figure = new_figure(14, lines * (panel_height + 0.3) + 0.6)
+    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
         title, picture = panel
         show_image(axes, picture, title)
 
-    seen = np.union1d(argmax, rankseg)
+    labels = np.union1d(argmax, rankseg)
+    seen = labels[(labels >= 0) & (labels < num_classes)]
+    colours = class_colours(num_classes)
     entries = [(f"class {c}", colours[c]) for c in seen[:_MOST_LEGEND_ENTRIES]]
     if len(seen) > _MOST_LEGEND_ENTRIES:
         entries.append((f"and {len(seen) - _MOST_LEGEND_ENTRIES} more", _BLANK))
+    if len(labels) > len(seen):
+        entries.append(("void", _BLANK))
     add_legend(figure, [*entries, ("no difference", _AGREED)], columns=10)
     return figure
 

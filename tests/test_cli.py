@@ -3,7 +3,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from rankseg.calibration import Calibration
 from rankseg.cli import prediction
 from rankseg.config import Config
 from rankseg.evaluation import Cases
-from rankseg.evaluation.reading import read_array
 from rankseg.functional import rankseg
+from rankseg.io.reading import read_array
 from rankseg.plotting import class_colours, comparison_figure
 
 
@@ -346,6 +345,73 @@ def test_nifti_that_cannot_be_written(volume, npy, tmp_path):
     arguments = ("-o", out, "--batched", "--class-axis", -1)
     assert "not a batch" in refuse("predict", path, *arguments)
     assert only(tmp_path, "in", "probs.npy")
+
+
+# Void
+
+
+@pytest.fixture
+def void(tmp_path):
+    """A function that returns options for settings with a void index, and what they predict."""
+    pytest.importorskip("nibabel")
+    import nibabel
+
+    probs = np.full((4, 8, 12), 0.01, np.float32)
+    for c in range(4):
+        probs[c, :, 3 * c : 3 * c + 3] = 0.97
+    probs[:, 0, ::2] = 0.25  # of no class, which is more than the threshold of any
+    np.save(tmp_path / "probs.npy", probs)
+    nibabel.save(nibabel.Nifti1Image(probs[..., None], AFFINE), tmp_path / "probs.nii.gz")
+
+    def make(void_index):
+        params = {"unassigned_policy": "void", "void_index": void_index}
+        config = Config(solver_params=params)
+        config.save(tmp_path / "settings.toml", overwrite=True)
+        expected = RankSEG(**config.arguments)(probs[None])[0]
+        assert (expected == void_index).sum() == 6
+        return ("--config", tmp_path / "settings.toml"), expected
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("void_index", "dtype"), [(255, "u1"), (1000, "u2"), (-1, "i2"), (2**40, "u8")]
+)
+def test_void_keeps_its_number(void, tmp_path, void_index, dtype):
+    import nibabel
+
+    options, expected = void(void_index)
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy", *options)
+    found = np.load(tmp_path / "out.npy")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
+    predict(tmp_path / "probs.nii.gz", tmp_path / "out.nii.gz", "--class-axis", 0, *options)
+    image = nibabel.load(tmp_path / "out.nii.gz")
+    assert image.get_data_dtype() == dtype
+    np.testing.assert_array_equal(np.asarray(image.dataobj)[..., 0], expected)
+
+
+def test_void_is_white_in_a_png_and_refused_where_it_does_not_fit(void, tmp_path):
+    options, expected = void(255)
+    predict(tmp_path / "probs.npy", tmp_path / "out.png", *options)
+    with Image.open(tmp_path / "out.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), expected)
+        colours = np.asarray(image.convert("RGB"))
+    assert (colours[expected == 255] == 255).all()
+    for void_index in (256, -1):
+        options, _ = void(void_index)
+        arguments = ("predict", tmp_path / "probs.npy", "-o", tmp_path / "more.png", *options)
+        assert "a void_index from 0 to 255; write a .npy file" in refuse(*arguments)
+    assert not (tmp_path / "more.png").exists()
+
+
+def test_void_is_drawn(void, tmp_path):
+    options, expected = void(1000)
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--compare", tmp_path / "c.png", *options)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    legend = comparison_figure(expected * 0, expected, 4).legends[0]
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["class 0", "class 1", "class 2", "class 3", "void", "no difference"]
 
 
 # Pictures and folders
@@ -824,20 +890,38 @@ def test_without_the_extra_there_is_one_clear_line(package):
     assert err == f'rankseg: {package} is not installed: pip install "rankseg[cli]"\n'
 
 
+WAITING = """
+import sys
+from rankseg import RankSEG, cli
+
+segment, done = RankSEG.predict, []
+
+def predict(self, probs):
+    if done:
+        print("waiting", flush=True)
+        sys.stdin.read()
+        raise AssertionError("nobody interrupted")
+    done.append(probs)
+    return segment(self, probs)
+
+RankSEG.predict = predict
+cli.main()
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-def test_ctrl_c(tmp_path):
-    probs = softmax(make_logits((1, 4, 200, 200)), axis=1)
-    np.save(tmp_path / "batch.npy", np.broadcast_to(probs, (300, 4, 200, 200)))
-    arguments = ["-m", "rankseg.cli", "predict", "batch.npy", "-o", "out.npy"]
-    process = python(arguments, cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in tmp_path.glob(".out*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def test_ctrl_c(batch_npy, tmp_path):
+    """In the second of three samples, which waits until it is interrupted."""
+    process = python(
+        ["-c", WAITING, "predict", "batch.npy", "-o", "out.npy"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == "waiting\n"
+    assert len(list(tmp_path.glob(".out*"))) == 1
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, "rankseg: interrupted\n")
+    out, err = process.communicate(timeout=60)  # which ends the wait too
+    assert (process.returncode, out, err) == (2, "", "rankseg: interrupted\n")
     assert only(tmp_path, "batch.npy")
 
 

@@ -11,7 +11,8 @@ from commandline import only, write_cases
 from rankseg import RankSEG
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.evaluation import Cases, Method, default_methods, evaluate, run
+from rankseg.evaluation import Cases, Method, default_methods, evaluate
+from rankseg.evaluation.compare import run
 
 invoke, succeed, refuse = (
     partial(function, "evaluate")

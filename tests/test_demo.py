@@ -8,7 +8,7 @@ from rankseg.activations import sigmoid, softmax
 from rankseg.demo import study as study_module
 from rankseg.demo.model import PixelMLP, pixel_features
 from rankseg.demo.scenes import CLASSES, SIZE, blur_matrix, make_scenes
-from rankseg.demo.study import Comparison, compare, run_study
+from rankseg.demo.study import compare, run_study
 from rankseg.functional import rankseg
 
 small_study = partial(run_study, training_scenes=6, test_scenes=5, steps=150)
@@ -142,14 +142,18 @@ def test_scores_are_those_of_an_independent_count():
     np.testing.assert_array_equal(case.labels["argmax"], probs.argmax(axis=1))
     for comparison in case.comparisons:
         means = []
-        for labels in (probs.argmax(axis=1), rankseg(probs, comparison.metric)):
+        for labels in (probs.argmax(axis=1), rankseg(probs, comparison.result.metric)):
             scores = []
             for pred, true in zip(labels, truth, strict=True):
-                classes = set(true.flat) if comparison.label_only else {*true.flat, *pred.flat}
+                classes = (
+                    set(true.flat)
+                    if comparison.result.presence == "label"
+                    else {*true.flat, *pred.flat}
+                )
                 overlaps = [((pred == c) & (true == c)).sum() for c in classes]
                 sizes = [(pred == c).sum() + (true == c).sum() for c in classes]
                 pairs = list(zip(overlaps, sizes, strict=True))
-                if comparison.metric == "dice":
+                if comparison.result.metric == "dice":
                     scores.append(np.mean([2 * both / size for both, size in pairs]))
                 else:
                     scores.append(np.mean([both / (size - both) for both, size in pairs]))
@@ -158,26 +162,16 @@ def test_scores_are_those_of_an_independent_count():
         assert comparison.rankseg == pytest.approx(means[1].mean())
         np.testing.assert_allclose(comparison.gains, means[1] - means[0], atol=1e-12)
         assert sum(comparison.counts) == 6
-    assert case.claimed_area[1] == pytest.approx(probs[:, 1].sum() / (truth == 1).sum())
+    area = case.evaluation.reliability.claimed_area
+    assert area[1] == pytest.approx(probs[:, 1].sum() / (truth == 1).sum())
 
 
 def test_dividing_class_weights_out_restores_the_claimed_areas(study):
-    plain, weighted, undone = (np.abs(np.log(case.claimed_area)).max() for case in study.cases)
+    plain, weighted, undone = (
+        np.abs(np.log(case.evaluation.reliability.claimed_area)).max() for case in study.cases
+    )
     assert weighted > undone
     assert weighted > plain
-
-
-@pytest.mark.parametrize(("shift", "verdict"), [(0.2, 1), (0.0, 0), (-0.2, -1)])
-def test_verdict_needs_two_standard_errors(shift, verdict):
-    gains = np.array([-0.1, 0.1, -0.1, 0.1, 0.0]) + shift
-    comparison = Comparison("dice", True, 0.5, 0.5 + gains.mean(), gains)
-    assert comparison.verdict == verdict
-    assert comparison.error == pytest.approx(np.std(gains, ddof=1) / np.sqrt(5))
-
-
-def test_equal_scores_are_no_loss():
-    comparison = Comparison("dice", True, 0.5, 0.5, np.array([0.1, 1e-15, -0.2, -1e-15]))
-    assert comparison.counts == (1, 2, 1)
 
 
 # Text and picture
@@ -191,30 +185,53 @@ def report():
     return report
 
 
-def with_gains(case, gain):
-    gains = gain + 0.001 * np.arange(5)
-    return replace(case, comparisons=tuple(replace(c, gains=gains) for c in case.comparisons))
+def with_verdicts(case, *verdicts):
+    """A case whose intervals lie as the verdicts say."""
+    ends = {"helps": (0.1, 0.2), "hurts": (-0.2, -0.1), "unclear": (-0.1, 0.1)}
+    wanted = iter(verdicts)
+
+    def change(result):
+        counts = (result.method, result.metric) in (
+            ("RankSEG Dice", "dice"),
+            ("RankSEG IoU", "iou"),
+        )
+        low, high = ends[next(wanted)] if counts else (0.0, 0.0)
+        return replace(result, low=low, high=high, groups=6)
+
+    evaluation = replace(case.evaluation)
+    evaluation.__dict__["results"] = tuple(map(change, case.evaluation.results))
+    return replace(case, evaluation=evaluation)
 
 
 @pytest.mark.parametrize(
-    ("gain", "text"),
+    ("verdicts", "text"),
     [
-        (0.1, "better by 4 and worse by 0 of 4"),
-        (-0.1, "better by 0 and worse by 4 of 4"),
-        (-0.002, "better by 0 and worse by 0 of 4"),
+        (["helps"] * 4, "helps by 4 and hurts by 0 of 4"),
+        (["hurts"] * 4, "helps by 0 and hurts by 4 of 4"),
+        (["unclear", "helps", "hurts", "helps"], "helps by 2 and hurts by 1 of 4"),
     ],
 )
-def test_conclusion_follows_the_measured_sign(study, report, gain, text):
-    assert text in report.conclusion(with_gains(study.cases[0], gain))
+def test_conclusion_counts_the_verdicts(study, report, verdicts, text):
+    assert text in report.conclusion(with_verdicts(study.cases[0], *verdicts))
+
+
+def with_area(case, label, area):
+    """A case whose probabilities add up to the true areas, but for one class."""
+    mass = np.ones(len(CLASSES))
+    mass[label] = area
+    record = case.evaluation.records[0]
+    reliability = record.reliability._replace(mass=mass, area=np.ones(len(CLASSES)))
+    records = (replace(record, reliability=reliability),)
+    evaluation = replace(case.evaluation, records=records)
+    evaluation.__dict__["results"] = case.evaluation.results
+    return replace(case, evaluation=evaluation)
 
 
 @pytest.mark.parametrize(
     ("area", "text"), [(1.1, "about the true areas"), (3.0, "3.00 times"), (0.2, "0.20 times")]
 )
 def test_conclusion_names_the_class_that_claims_too_much_or_too_little(study, report, area, text):
-    claimed = np.ones(len(CLASSES))
-    claimed[4] = area
-    conclusion = report.conclusion(replace(study.cases[0], claimed_area=claimed))
+    conclusion = report.conclusion(with_area(study.cases[0], 4, area))
     assert text in conclusion
     assert CLASSES[4] in conclusion
     assert ("only as good as" in conclusion) == (area != 1.1)
@@ -232,9 +249,10 @@ def test_report_prints_the_measured_numbers(study, report):
     for case in study.cases:
         assert case.title in text
         for comparison in case.comparisons:
-            row = f"{100 * comparison.argmax:.2f}     {100 * comparison.rankseg:.2f}"
-            assert row in text
-            assert f"{100 * comparison.gain:+.2f} ± {100 * comparison.error:.2f}" in text
+            result = comparison.result
+            scores = f"{100 * comparison.argmax:.2f}    {100 * comparison.rankseg:.2f}"
+            gain = f"{100 * result.gain:+.2f}  {100 * result.low:+.2f} to {100 * result.high:+.2f}"
+            assert f"{scores}  {gain}" in text
 
 
 def test_picture_has_every_panel(study, tmp_path):

@@ -3,16 +3,16 @@
 import json
 import os
 import tracemalloc
-import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lonely import LonelyCases, LonelyFiles
 
 from rankseg import RankSEG, metrics
 from rankseg.evaluation import Case, Cases, Method, default_methods, evaluate
-from rankseg.evaluation.methods import PrunedBaseline
+from rankseg.evaluation.compare.methods import PrunedBaseline
 from rankseg.functional import rankseg
 
 CLASSES, SHAPE = 4, (9, 11)
@@ -172,18 +172,23 @@ def test_a_generator_is_enough():
 
 
 def test_of_files_one_case_is_held_at_a_time(tmp_path):
-    held = []
-
-    class Watched(Cases):
-        def read(self, name):
-            assert all(reference() is None for reference in held)
-            case = super().read(name)
-            held.append(weakref.ref(case.probs.base))
-            return case
-
     for case in make_cases(3):
         np.savez(tmp_path / f"{case.name}.npz", probs=case.probs, label=case.labels)
-    assert len(evaluate(Watched(tmp_path, tmp_path)).records) == len(held) == 3
+    assert len(evaluate(LonelyFiles(tmp_path, tmp_path)).records) == 3
+
+
+def test_of_a_stream_one_case_is_held_at_a_time(tmp_path):
+    """Good ones, a bad one, one of a name that was there, and one that the log has."""
+
+    def make(i):
+        case = make_cases(6)[i]
+        labels = case.labels[1:] if i == 2 else case.labels.copy()
+        return f"case{i % 4}", case.probs.copy(), labels
+
+    evaluate([make(1)], log=tmp_path / "log")
+    evaluation = evaluate(iter(LonelyCases(make, 6)), log=tmp_path / "log")
+    assert [record.name for record in evaluation.records] == ["case0", "case1", "case3"]
+    assert evaluation.problems.keys() == {"case0", "case1", "case2"}
 
 
 def test_memory_does_not_grow_with_the_number_of_cases():
@@ -239,6 +244,14 @@ def test_resumed_results_are_identical(tmp_path, torn):
     resumed = evaluate(cases, log=log)
     assert comparable(resumed) == comparable(evaluate(cases))
     assert len(log.read_text().splitlines()) == 1 + len(cases)
+
+
+def test_a_log_that_was_torn_and_continued_can_be_resumed_again(tmp_path):
+    log, cases = tmp_path / "log", make_cases()
+    interrupted(cases, log, after=3)
+    log.write_bytes(log.read_bytes()[:-20])
+    interrupted(cases, log, after=5)
+    assert comparable(evaluate(cases, log=log)) == comparable(evaluate(cases))
 
 
 def test_finished_cases_are_not_computed_again(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from rankseg.activations import sigmoid, softmax
 from rankseg.calibration import Calibration
-from rankseg.evaluation.fit import LEAST_SCALE, Sample, fit, sample_pixels
+from rankseg.evaluation.tuning.fit import LEAST_SCALE, Sample, fit, sample_pixels
 
 TRUE = Calibration("vector", (0.7, 1.0, 1.4), (0.0, 0.5, -0.8))
 

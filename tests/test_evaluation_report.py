@@ -1,6 +1,8 @@
 """The HTML report, its pictures and the sentences in it."""
 
 import re
+import subprocess
+import sys
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
@@ -10,11 +12,13 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="reports need the extra cli")
 
+from commandline import refuse
+from lonely import LonelyFiles
 from PIL import Image
 
 from rankseg.evaluation import Case, Cases, default_methods, evaluate, write_report
-from rankseg.evaluation.pictures import AGREED, BETTER, NEITHER, VOID, WORSE, case_panels
-from rankseg.evaluation.tables import conclusions, score_rows
+from rankseg.evaluation.report.pictures import AGREED, BETTER, NEITHER, VOID, WORSE, case_panels
+from rankseg.evaluation.report.tables import conclusions, score_lines
 from rankseg.plotting import class_colours
 
 NASTY = "<b>&amp; 'x'"
@@ -60,7 +64,7 @@ def parse(path):
 
 
 def test_the_report_is_one_file_with_everything(folder, tmp_path):
-    cases = Cases(folder, folder)
+    cases = LonelyFiles(folder, folder)
     evaluation = evaluate(cases, bootstrap=20)
     evaluation.problems["broken"] = "no reason"
     path = tmp_path / "report.html"
@@ -78,6 +82,22 @@ def test_the_report_is_one_file_with_everything(folder, tmp_path):
         assert name in page.text
     for sentence in conclusions(evaluation):
         assert sentence in page.text
+
+
+def test_without_jinja_there_is_one_clear_line_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    evaluation = evaluate(Cases(folder, folder), bootstrap=20)
+    with pytest.raises(ModuleNotFoundError, match=r'^jinja2 .* pip install "rankseg\[cli\]"$'):
+        write_report(evaluation, tmp_path / "report.html")
+    arguments = ("evaluate", folder, folder, "-o", tmp_path / "report.html")
+    assert 'jinja2 is not installed: pip install "rankseg[cli]"' in refuse(*arguments)
+    assert not list(tmp_path.glob("*report*"))
+
+
+def test_importing_the_evaluation_does_not_import_jinja():
+    code = "import sys, rankseg.evaluation; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_without_files_there_are_no_pictures_of_cases(folder, tmp_path):
@@ -119,9 +139,9 @@ def test_a_report_of_masks(tmp_path):
 # Panels
 
 
-def panels(labels, before, after):
+def panels(labels, before, after, void_index=255):
     case = Case("x", np.zeros((3, *labels.shape)), labels, "x")
-    return case_panels(case, {"argmax": before, "RankSEG": after}, void_index=255)
+    return case_panels(case, {"argmax": before, "RankSEG": after}, void_index)
 
 
 def test_panels_show_truth_predictions_and_who_is_right():
@@ -135,6 +155,22 @@ def test_panels_show_truth_predictions_and_who_is_right():
     assert [title for title, _ in predictions] == ["argmax", "RankSEG"]
     np.testing.assert_array_equal(predictions[1][1], colours[after])
     np.testing.assert_array_equal(change[0], [AGREED, BETTER, WORSE, NEITHER, AGREED])
+
+
+def test_labels_of_a_method_that_are_no_class_are_white():
+    truth = np.array([[0, 1, 2, 255]])
+    after = np.array([[0, 1000, -2, 2]])
+    *_, (_, shown), (_, change) = panels(truth, truth % 255, after)
+    np.testing.assert_array_equal(shown[0, 1:3], [VOID, VOID])
+    np.testing.assert_array_equal(shown[0, [0, 3]], class_colours(3)[[0, 2]])
+    np.testing.assert_array_equal(change[0], [AGREED, WORSE, WORSE, AGREED])
+
+
+def test_void_may_have_the_number_of_a_class():
+    labels = np.array([[0, 1, 2]])
+    (_, shown), (_, before), *_ = panels(labels, labels, labels, void_index=1)
+    np.testing.assert_array_equal(shown[0, 1], VOID)
+    np.testing.assert_array_equal(before[0], class_colours(3))
 
 
 def test_of_a_volume_the_slice_with_most_changes_is_shown():
@@ -191,7 +227,7 @@ def test_enough_groups_need_no_warning(folder):
 
 def test_rows_are_in_percent_and_the_baseline_has_no_gain(folder):
     evaluation = evaluate(Cases(folder, folder), default_methods(["dice"]), bootstrap=20)
-    rows = score_rows(evaluation, "dice", "label")
+    rows = score_lines(evaluation, "dice", "label")
     assert rows[0][2:] == ("", "", "", "baseline")
     result = evaluation.result("RankSEG Dice", "dice", "label")
     assert rows[2][1] == f"{100 * result.score:.2f}"

@@ -1,12 +1,12 @@
-"""Bootstrap intervals and calibration, against enumeration and plain loops."""
+"""Bootstrap intervals, standard errors and calibration, against enumeration and plain loops."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 
-from rankseg.evaluation.bootstrap import LEVEL, gain_interval, resample
-from rankseg.evaluation.reliability import BINS, Reliability, add, measure
+from rankseg.evaluation.compare.reliability import BINS, Reliability, add, measure
+from rankseg.evaluation.statistics import LEVEL, gain_interval, resample, standard_error
 
 # Bootstrap
 
@@ -83,6 +83,36 @@ def test_columns_without_scores_and_single_groups_have_no_interval():
     assert np.isnan(gain_interval(scores, scores, ["a", "a"], times=10, seed=0)).all()
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_of_many_groups_the_interval_is_the_mean_and_1_96_standard_errors(size):
+    """A normal mean lies within 1.96 standard errors with a probability of 95 %."""
+    rng = np.random.default_rng(0)
+    gains = np.repeat(rng.normal(0.3, 1, 300), size) + rng.normal(0, 0.1, 300 * size)
+    groups = [str(i // size) for i in range(300 * size)]
+    low, high = gain_interval(gains[:, None], 0 * gains[:, None], groups, times=8000, seed=0)
+    error = standard_error(gains, groups)
+    # A tail of 200 draws has a quantile that is off by 0.03 standard errors or so.
+    assert float(low[0]) == pytest.approx(gains.mean() - 1.96 * error, abs=0.15 * error)
+    assert float(high[0]) == pytest.approx(gains.mean() + 1.96 * error, abs=0.15 * error)
+
+
+# Standard errors
+
+
+def test_the_standard_error_of_single_cases_is_the_usual_one():
+    values = np.random.default_rng(0).normal(size=17)
+    expected = values.std(ddof=1) / np.sqrt(17)
+    assert standard_error(values, [str(i) for i in range(17)]) == pytest.approx(expected)
+
+
+def test_the_standard_error_of_equal_groups_is_that_of_their_means():
+    values = np.random.default_rng(0).normal(size=(6, 4))
+    expected = values.mean(axis=1).std(ddof=1) / np.sqrt(6)
+    groups = np.repeat(list("abcdef"), 4)
+    assert standard_error(values.ravel(), groups) == pytest.approx(expected)
+    assert standard_error(values.ravel(), ["a"] * 24) == np.inf
+
+
 # Calibration
 
 
@@ -142,3 +172,11 @@ def test_what_is_not_there_is_nan():
     assert np.isnan(empty.claimed_area).all()
     assert np.isnan(empty.accuracy).all()
     assert empty.error == 0
+    assert empty.furthest is None
+
+
+def test_the_furthest_claimed_area_is_so_as_a_ratio():
+    """A quarter is further from 1 than a double; a class without any probability is left out."""
+    area = np.array([4, 4, 4, 0])
+    claims = Reliability(np.zeros((3, BINS)), np.array([8.0, 1.0, 0.0, 3.0]), area)
+    assert claims.furthest == 1

@@ -40,7 +40,7 @@ def test_extras_are_those_of_the_package():
 def test_reading_names_the_extra(tmp_path):
     code = (
         "import sys; sys.modules['nibabel'] = None; from pathlib import Path;"
-        "from rankseg.evaluation.reading import read_array; read_array(Path('a.nii'), None, ())"
+        "from rankseg.io.reading import read_array; read_array(Path('a.nii'), None, ())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == (

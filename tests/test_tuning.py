@@ -1,26 +1,30 @@
 """The choice between argmax, RankSEG and their settings by cross-validation."""
 
 import os
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lonely import LonelyCases, LonelyFiles
 
 from rankseg import RankSEG, metrics
 from rankseg.activations import softmax
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.evaluation.candidates import Candidate, Scorer, all_candidates, target
-from rankseg.evaluation.cases import Case, Cases
-from rankseg.evaluation.crossvalidation import ALL, CrossValidation, Source
-from rankseg.evaluation.fit import Sample, fit
-from rankseg.evaluation.folds import split, standard_error
-from rankseg.evaluation.methods import PrunedBaseline
-from rankseg.evaluation.outcomes import Outcome
-from rankseg.evaluation.pruning import search, trials
-from rankseg.evaluation.tuning import PRUNING_PROBS, _choose, tune
+from rankseg.evaluation import Case, Cases
+from rankseg.evaluation.cases.source import Source
+from rankseg.evaluation.compare.methods import PrunedBaseline
+from rankseg.evaluation.statistics import standard_error
+from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
+from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
+from rankseg.evaluation.tuning.fit import Sample, fit
+from rankseg.evaluation.tuning.folds import split
+from rankseg.evaluation.tuning.outcomes import Outcome
+from rankseg.evaluation.tuning.pruning import search, trials
+from rankseg.evaluation.tuning.run import PRUNING_PROBS, _choose, _outcomes, tune
 from rankseg.objectives import ACCURACY
 
 
@@ -164,6 +168,37 @@ def test_the_verdict_tells_of_a_better_candidate_that_is_less_simple():
     assert f"The best candidate, {tuning.best.candidate.name}, is less simple" in tuning.verdict
 
 
+def test_errors_are_those_of_differences_case_by_case():
+    rng = np.random.default_rng(0)
+    candidates = list(all_candidates(["dice"], ["RMA"], [0.5], ["none"], "multiclass"))
+    scores = rng.random((8, 1, 1)) + rng.normal(0, [[0.1], [0.2], [0.3]], (8, 3, 1)) + np.zeros(2)
+    source = Source([], "multiclass", 255)
+    source.groups, source.classes = list("aabbcdef"), 3
+    outcomes = _outcomes(candidates, scores, source, "dice", "both")
+    best = scores[:, scores.mean(axis=(0, 2)).argmax(), 0]
+    for i, outcome in enumerate(outcomes):
+        gains, behind = scores[:, i, 0] - scores[:, 0, 0], best - scores[:, i, 0]
+        found = (outcome.gain, outcome.gain_error, outcome.behind, outcome.behind_error)
+        errors = [standard_error(values, source.groups) for values in (gains, behind)]
+        assert found == pytest.approx((gains.mean(), errors[0], behind.mean(), errors[1]))
+
+
+def test_the_leaders_are_the_best_pruning_of_each_kind_in_order():
+    tuning = tune(soft_cases(6), calibrations=[])
+    leaders = tuning.leaders()
+    assert [one.behind for one in leaders] == sorted(one.behind for one in leaders)
+    for outcome in tuning.outcomes:
+        one = outcome.candidate
+        alike = [
+            leader.behind
+            for leader in leaders
+            if leader.candidate.method == one.method
+            and leader.candidate.per_class == one.per_class
+            and (leader.candidate.pruning == "none") == (one.pruning == "none")
+        ]
+        assert min(alike) <= outcome.behind
+
+
 def test_the_order_of_simplicity():
     first, *others = all_candidates(
         ["dice", "iou"], ["RMA"], [0.5, 0.8], ["none", "vector"], "multiclass"
@@ -228,31 +263,45 @@ def test_what_is_fitted_without_a_fold_does_not_depend_on_it():
 
     def fitted(cases):
         source = Source(cases, "multiclass", 255, None)
-        samples = source.sample(0, len(cases))
+        samples = draw_pixels(source, 0, len(cases))
         validation = CrossValidation(source, samples, ["temperature", "vector"], folds=3)
         validation.fit_pruning(candidate, PRUNING_PROBS, "dice", "both")
         return validation
 
     one, two = fitted(before), fitted(after)
-    assert one.left_out == (0, 1, 2, ALL)
+    assert one.left_out == (0, 1, 2, None)
     for kind in ("temperature", "vector"):
-        assert one.fits[kind, 1] == two.fits[kind, 1]
-        assert one.fits[kind, 0] != two.fits[kind, 0]
-        assert one.fits[kind, ALL] != two.fits[kind, ALL]
+        assert one.calibrations[kind, 1] == two.calibrations[kind, 1]
+        assert one.calibrations[kind, 0] != two.calibrations[kind, 0]
+        assert one.calibrations[kind, None] != two.calibrations[kind, None]
     assert one.pruning[1] == two.pruning[1]
 
 
-def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen(monkeypatch):
+def test_the_pruning_of_classes_is_fitted_without_each_fold_and_to_all_cases(monkeypatch):
     seen = []
 
     def spy(results, *arguments):
-        seen.append(len(results))
+        seen.append((len(results), len(arguments[2])))
         return search(results, *arguments)
 
-    monkeypatch.setattr("rankseg.evaluation.crossvalidation.search", spy)
+    monkeypatch.setattr("rankseg.evaluation.tuning.crossvalidation.search", spy)
     tuning = tune(soft_cases(10), folds=5, calibrations=["none"])
-    assert seen == [8] * 5 + [10]
+    assert seen == [(8, 8)] * 5 + [(10, 10)]
     assert tuning.outcomes[-1].candidate.per_class
+
+
+def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen():
+    """One choice a fold, unlike the others in each: the scores of a case are those of its fold."""
+    cases = soft_cases(6, seed=1)
+    source = Source(cases, "multiclass", 255)
+    validation = CrossValidation(source, draw_pixels(source, 0, 6), ["none"], folds=3)
+    choices = [(0.5, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 0.5, 1.0), (1.0, 1.0, 0.5)]
+    validation.pruning = dict(zip((None, 0, 1, 2), choices, strict=True))
+    found = validation.scores([Candidate(Config(), per_class=True)], "dice", "")
+    for case, fold, scores in zip(cases, (0, 0, 1, 1, 2, 2), found, strict=True):
+        by_choice = [Scorer(case, "dice", 255, None)(Config(pruning_prob=p)) for p in choices]
+        np.testing.assert_array_equal(scores[0], by_choice[1 + fold])
+        assert len({tuple(one) for one in by_choice}) == 4
 
 
 def test_the_settings_are_fitted_to_all_cases():
@@ -260,11 +309,11 @@ def test_the_settings_are_fitted_to_all_cases():
     source = Source(cases, "multiclass", 255, None)
     expected = fit(
         "temperature",
-        Sample(*map(np.concatenate, zip(*source.sample(0, 6), strict=True))),
+        Sample(*map(np.concatenate, zip(*draw_pixels(source, 0, 6), strict=True))),
         prior=1 / 6,
     )
-    validation = CrossValidation(source, source.sample(0, 6), ["temperature"], 3)
-    assert validation.fits["temperature", ALL] == expected
+    validation = CrossValidation(source, draw_pixels(source, 0, 6), ["temperature"], 3)
+    assert validation.calibrations["temperature", None] == expected
 
 
 def test_the_same_cases_give_the_same_choice():
@@ -285,24 +334,18 @@ def test_folds_keep_groups_whole_and_in_order():
         assert np.all(np.diff([parts[groups.index(name)] for name in dict.fromkeys(groups)]) >= 0)
 
 
+def test_a_group_is_in_the_fold_of_its_middle():
+    assert np.bincount(split(list("aaabbbbbbc"), 2)).tolist() == [3, 7]  # not 9 and 1
+
+
+def test_as_many_groups_as_folds_are_a_fold_each_whatever_their_sizes():
+    assert split(list("aaaaaaaabc"), 3).tolist() == [0] * 8 + [1, 2]
+
+
 def test_folds_of_single_cases_are_even_and_contiguous():
     parts = split([str(i) for i in range(23)], 5)
     assert np.all(np.diff(parts) >= 0)
     assert set(np.bincount(parts)) <= {4, 5}
-
-
-def test_the_standard_error_of_single_cases_is_the_usual_one():
-    values = np.random.default_rng(0).normal(size=17)
-    expected = values.std(ddof=1) / np.sqrt(17)
-    assert standard_error(values, [str(i) for i in range(17)]) == pytest.approx(expected)
-
-
-def test_the_standard_error_of_equal_groups_is_that_of_their_means():
-    values = np.random.default_rng(0).normal(size=(6, 4))
-    expected = values.mean(axis=1).std(ddof=1) / np.sqrt(6)
-    groups = np.repeat(list("abcdef"), 4)
-    assert standard_error(values.ravel(), groups) == pytest.approx(expected)
-    assert standard_error(values.ravel(), ["a"] * 24) == np.inf
 
 
 # Scores of candidates
@@ -427,7 +470,35 @@ def test_bad_cases_are_left_out_and_reported():
 def test_files_are_read_one_at_a_time_and_again(tmp_path):
     for case in soft_cases(4):
         np.savez(tmp_path / f"{case.name}.npz", probs=case.probs, label=case.labels)
-    assert tune(Cases(tmp_path, tmp_path)) == tune(soft_cases(4))
+    assert tune(LonelyFiles(tmp_path, tmp_path)) == tune(soft_cases(4))
+
+
+def test_of_cases_made_anew_one_is_held_at_a_time():
+    def make(i):
+        case = soft_cases(6)[i]
+        labels = case.labels[1:] if i == 2 else case.labels
+        return f"case {i % 5}", case.probs, labels
+
+    tuning = tune(LonelyCases(make, 6))
+    assert tuning.images == 4
+    assert "labels have shape" in tuning.problems["case 2"]
+    assert "several cases have this name" in tuning.problems["case 0"]
+    assert len({one.candidate.calibration for one in tuning.outcomes}) == 3
+
+
+def test_one_calibrated_copy_of_a_case_is_held_at_a_time(monkeypatch):
+    copies = []
+
+    class Lonely(Scorer):
+        def __init__(self, *arguments):
+            assert all(copy() is None for copy in copies)
+            super().__init__(*arguments)
+            if arguments[-1] is not None:
+                copies.append(weakref.ref(self.probs))
+
+    monkeypatch.setattr("rankseg.evaluation.tuning.crossvalidation.Scorer", Lonely)
+    tune(soft_cases(4))
+    assert len(copies) > 8
 
 
 def test_progress_is_told():

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..files import replacing
+from ..io.replacing import replacing
 from .errors import one_line_errors
-from .files import check_output
 from .options import OverwriteOption
+from .paths import check_output
 
 _PICTURE = Path("rankseg-demo.png")
 

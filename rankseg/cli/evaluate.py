@@ -12,26 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..evaluation import Cases, Evaluation, Method, default_methods, tables, write_report
+from ..evaluation import Cases, Evaluation, Method, default_methods, write_report
 from ..evaluation import evaluate as run
-from ..evaluation.scores import METRICS, PRESENCES
-from ..files import replacing
+from ..evaluation.compare.scores import METRICS, PRESENCES
+from ..evaluation.report import tables
+from ..evaluation.report.page import load_template
+from ..io.replacing import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
-from .cases import (
-    ClassAxis,
-    Group,
-    LabelsFolder,
-    LabelsKey,
-    ProbsFolder,
-    VoidIndex,
-    case_progress,
-    new_table,
-    print_notes,
-    report_problems,
-)
 from .errors import CommandError, library_errors, one_line_errors
-from .files import check_output
+from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
     Mode,
     ModeOption,
@@ -42,6 +32,8 @@ from .options import (
     Score,
     numbers,
 )
+from .paths import check_output
+from .screen import case_progress, new_table, print_notes, report_problems
 
 _COLOURS = {"helps": "green", "hurts": "red"}
 
@@ -153,18 +145,18 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     )
     for metric in METRICS:
         for presence in PRESENCES:
-            rows = tables.score_rows(evaluation, metric, presence)
+            lines = tables.score_lines(evaluation, metric, presence)
             title = tables.score_title(metric, presence)
-            console.print(_table(title, tables.SCORE_HEADINGS, rows))
-    console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_rows(evaluation)))
+            console.print(_table(title, tables.SCORE_HEADINGS, lines))
+    console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_lines(evaluation)))
     for sentence in tables.conclusions(evaluation):
         console.print(f"- {sentence}", markup=False)
 
 
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     table = new_table(title, headings, words=("method", "verdict"))
-    for row in rows:
-        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    for line in lines:
+        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
     return table
 
 
@@ -176,7 +168,8 @@ def _check_outputs(
         if path is not None:
             check_output(path, (suffix,), overwrite)
     if output is not None:
-        new_figure(1, 1)  # fails now, not after the work, if Matplotlib is missing
+        new_figure(1, 1)  # a package that is missing is missed now, not after the work
+        load_template()
     first = output or json_output
     if first is None:
         if resume:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from ..integration.nnunet import segment_folder
-from .cases import new_progress, report_failures
 from .errors import library_errors, one_line_errors
 from .options import (
     ConfigOption,
@@ -19,6 +18,7 @@ from .options import (
     numbers,
     settings,
 )
+from .screen import new_progress, report_failures
 
 
 def nnunet(

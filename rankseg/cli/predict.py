@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ..evaluation.reading import PROBS_SUFFIXES
-from ..settings import METRICS, SOLVERS
-from .cases import new_progress, print_notes, report_failures
+from ..io.reading import PROBS_SUFFIXES
+from ..validation import METRICS, SOLVERS
 from .errors import CommandError, one_line_errors
-from .files import WRITABLE, check_output, plan
 from .options import (
     Activation,
     ConfigOption,
@@ -28,7 +26,9 @@ from .options import (
     numbers,
     settings,
 )
+from .paths import WRITABLE, check_output, plan
 from .prediction import Options, predict_file
+from .screen import new_progress, print_notes, report_failures
 
 
 def predict(

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 
 from ..activations import activate
-from ..evaluation.cases import PROBS_KEYS
-from ..evaluation.reading import as_probabilities, divisor_of, read_array, suffix_of
-from ..files import replacing
+from ..io.reading import (
+    PROBS_KEYS,
+    as_probabilities,
+    divisor_of,
+    is_nifti,
+    read_array,
+    read_image,
+    suffix_of,
+)
+from ..io.replacing import replacing
+from ..io.writing import write_nifti, write_npy, write_png
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
 from ..settings import Settings
 from .errors import CommandError, describe, library_errors
-from .files import is_nifti, read_image, write_nifti, write_npy, write_png
 
 Track = Callable[[Iterable[int]], Iterable[int]]
-
-_PALETTE_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -52,49 +57,71 @@ class Prediction:
     An array with three axes is one sample (class, *spatial), one with four or more is a batch of
     samples, unless the options say otherwise; one with two needs them to. A NIfTI file is one
     sample, and whether its classes come first or last is for the options to say.
+
+    Attributes
+    ----------
+    array : array
+        Values of the file, as a batch; of one sample if the file is one.
+    batched : bool
+        Whether the file is a batch.
+    class_axis : int
+        Axis of the classes in `array`.
+    divisor : float or None
+        Value of the file that stands for probability 1, None for 1 itself.
     """
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path, self.options = path, options
         with library_errors():
             array = read_array(path, options.key, PROBS_KEYS)
-        if array.ndim == 2 and options.batched is None:
-            raise CommandError(
-                f"{path}: shape {array.shape} may be one map without a class axis; "
-                "--no-batched reads it as (class, pixels)"
-            )
-        if is_nifti(path) and options.class_axis is None:
-            raise CommandError(
-                f"{path}: shape {array.shape} does not tell the classes from the spatial axes; "
-                "--class-axis does, -1 for the last"
-            )
         self.divisor = divisor_of(array.dtype, options.scale)
-        if self.divisor is not None and options.activation is not None:
-            raise CommandError(
-                f"{path}: scaled probabilities ({array.dtype}) take no --activation, which is for "
-                "floating-point logits"
-            )
+        self._refuse_to_guess(array)
+        self._refuse_scaled_logits(array.dtype)
         by_axes = array.ndim >= 4 and not is_nifti(path)
-        if by_axes and (options.batched, options.class_axis) == (None, None):
-            self._check_not_a_volume(array)
         self.batched = by_axes if options.batched is None else options.batched
-        self.class_axis = self._check_class_axis(array.shape)
-        if not self.batched:
-            array, self.class_axis = array[None], self.class_axis + 1
-        self.array = array
+        class_axis = self._find_class_axis(array.shape)
+        self.array = array if self.batched else array[None]
+        self.class_axis = class_axis if self.batched else class_axis + 1
 
-    def _check_not_a_volume(self, array: np.ndarray) -> None:
-        """Refuse to guess where the first axis, not the second, looks like that of classes."""
+    def _refuse_to_guess(self, array: np.ndarray) -> None:
+        """Refuse an array whose axes are not clear as long as no option says what they are."""
+        batched, class_axis = self.options.batched, self.options.class_axis
+        found = f"{self.path}: shape {array.shape}"
+        if array.ndim == 2 and batched is None:
+            raise CommandError(
+                f"{found} may be one map without a class axis; --no-batched reads it as "
+                "(class, pixels)"
+            )
+        if is_nifti(self.path):
+            if class_axis is None:
+                raise CommandError(
+                    f"{found} does not tell the classes from the spatial axes; --class-axis does, "
+                    "-1 for the last"
+                )
+        elif batched is None and class_axis is None and self._looks_like_a_volume(array):
+            raise CommandError(
+                f"{found} may be one volume (class, *spatial), as values sum to 1 over the first "
+                "axis: --no-batched, or --batched if it is a batch"
+            )
+
+    def _looks_like_a_volume(self, array: np.ndarray) -> bool:
+        """Say of four axes or more whether the first, not the second, is that of the classes."""
+        if array.ndim < 4 or self.multilabel:
+            return False
         few: Any = (..., *[slice(None, None, max(1, size // 16)) for size in array.shape[2:]])
         values = as_probabilities(array[few], self.divisor)
         first, second = (np.allclose(values.sum(axis=axis), 1, atol=0.05) for axis in (0, 1))
-        if first and not second and not self.multilabel:
+        return first and not second
+
+    def _refuse_scaled_logits(self, dtype: np.dtype) -> None:
+        if self.divisor is not None and self.options.activation is not None:
             raise CommandError(
-                f"{self.path}: shape {array.shape} may be one volume (class, *spatial), as values "
-                "sum to 1 over the first axis: --no-batched, or --batched if it is a batch"
+                f"{self.path}: scaled probabilities ({dtype}) take no --activation, which is for "
+                "floating-point logits"
             )
 
-    def _check_class_axis(self, shape: tuple[int, ...]) -> int:
+    def _find_class_axis(self, shape: tuple[int, ...]) -> int:
+        """Return the axis of the classes, counted from the front of the array of the file."""
         layout = "(batch, class, *spatial)" if self.batched else "(class, *spatial)"
         if len(shape) < 2 + self.batched or 0 in shape:
             raise CommandError(f"{self.path}: expected a non-empty {layout}, found shape {shape}")
@@ -125,7 +152,7 @@ class Prediction:
 
     @property
     def dtype(self) -> np.dtype:
-        """The bool of masks, or the smallest integers that hold the labels."""
+        """The bool of masks, or the smallest integers that hold the labels, void among them."""
         if self.multilabel:
             return np.dtype(bool)
         classes = np.min_scalar_type(self.classes - 1)
@@ -180,10 +207,10 @@ def predict_file(
     """
     prediction = Prediction(source, options)
     suffix = suffix_of(output)
-    if suffix == ".png" and not (prediction.is_picture and prediction.classes <= _PALETTE_SIZE):
+    if suffix == ".png" and not (prediction.is_picture and prediction.dtype == np.uint8):
         raise CommandError(
-            f"{source}: a PNG holds the labels of one two-dimensional sample with up to "
-            f"{_PALETTE_SIZE} classes; write a .npy file"
+            f"{source}: a PNG holds the labels of one two-dimensional sample with up to 256 "
+            "classes, and a void_index from 0 to 255; write a .npy file"
         )
     if is_nifti(output) and prediction.batched:
         raise CommandError(f"{source}: NIfTI holds one sample, not a batch; write a .npy file")
@@ -197,7 +224,8 @@ def predict_file(
             labels = next(results)
             results = iter([labels])
         if picture is not None:
-            panel = None if image is None else read_image(image)
+            with library_errors():
+                panel = None if image is None else read_image(image)
             argmax = prediction.probabilities(0).argmax(axis=prediction.class_axis)
             figure = comparison_figure(argmax[0], labels[0], prediction.classes, panel)
             save_png(figure, stack.enter_context(replacing(picture, overwrite)))

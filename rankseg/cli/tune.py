@@ -9,23 +9,10 @@ import typer
 from rich.console import Console
 
 from ..config import SUFFIXES
-from ..evaluation import Cases
-from ..evaluation.outcomes import Outcome, Tuning
-from ..evaluation.tuning import tune as run
-from .cases import (
-    ClassAxis,
-    Group,
-    LabelsFolder,
-    LabelsKey,
-    ProbsFolder,
-    VoidIndex,
-    case_progress,
-    new_table,
-    print_notes,
-    report_problems,
-)
+from ..evaluation import Cases, Outcome, Tuning
+from ..evaluation import tune as run
 from .errors import library_errors, one_line_errors
-from .files import check_output
+from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
     Mode,
     ModeOption,
@@ -35,6 +22,8 @@ from .options import (
     Score,
     ScoreOption,
 )
+from .paths import check_output
+from .screen import case_progress, new_table, print_notes, report_problems
 
 
 class Presence(StrEnum):
@@ -134,7 +123,7 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
     table = new_table("The best pruning of each kind", (*words, *numbers, ""), words)
     for outcome in tuning.leaders():
         chosen = outcome is tuning.chosen
-        table.add_row(*_row(outcome), "◀" if chosen else "", style="bold" if chosen else "")
+        table.add_row(*_line(outcome), "◀" if chosen else "", style="bold" if chosen else "")
     console.print(table)
     console.print(
         f"{len(tuning.outcomes)} candidates in {tuning.folds} folds, scores in percent ± standard "
@@ -145,7 +134,7 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
         console.print(sentence, markup=False)
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _line(outcome: Outcome) -> tuple[str, ...]:
     candidate = outcome.candidate
     return (
         candidate.method,

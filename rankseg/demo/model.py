@@ -79,9 +79,9 @@ class PixelMLP:
         self.weights = self._initial_weights((inputs.shape[1], *self.hidden, self.num_classes))
         adam = _Adam(self.weights)
         for step in range(steps):
-            rows = self.rng.integers(len(inputs), size=batch)
-            classes = labels[rows]
-            pixels = (inputs[rows] - self.mean) / self.scale
+            drawn = self.rng.integers(len(inputs), size=batch)
+            classes = labels[drawn]
+            pixels = (inputs[drawn] - self.mean) / self.scale
             gradients = self._gradients(pixels, targets[classes], importance[classes, None])
             adam.update(gradients, rate=_RATE * 0.5 * (1 + np.cos(np.pi * step / steps)))
         return self
@@ -93,9 +93,9 @@ class PixelMLP:
 
     def _initial_weights(self, widths: Sequence[int]) -> Weights:
         weights: Weights = []
-        for rows, columns in pairwise(widths):
-            draw = self.rng.normal(0, np.sqrt(2 / rows), size=(rows, columns))
-            weights += [draw.astype(np.float32), np.zeros(columns, dtype=np.float32)]
+        for before, after in pairwise(widths):
+            draw = self.rng.normal(0, np.sqrt(2 / before), size=(before, after))
+            weights += [draw.astype(np.float32), np.zeros(after, dtype=np.float32)]
         return weights
 
     def _layers(self, inputs: np.ndarray) -> list[np.ndarray]:

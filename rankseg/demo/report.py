@@ -1,15 +1,18 @@
 """The demo's text: tables of what was measured, and sentences that follow from the numbers."""
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ..cli.screen import new_table
+from ..evaluation import Result
+from ..evaluation.compare.scores import TITLES
+from ..evaluation.report import tables
 from .scenes import CLASSES
 from .study import Case, Comparison, Study
 
-_NAMES = {"dice": "Dice", "iou": "IoU"}
-_VERDICTS = {1: "[green]better[/]", 0: "unclear", -1: "[red]worse[/]"}
+_HEADINGS = ("score", "argmax", "RankSEG", "gain", "95 % interval", "up/same/down", "verdict")
+_VERDICTS = {"helps": "[green]helps[/]", "unclear": "unclear", "hurts": "[red]hurts[/]"}
 _CALIBRATED = 1.5
 
 
@@ -19,11 +22,12 @@ def print_study(study: Study, console: Console) -> None:
         f"Argmax and RankSEG on {len(study.scenes.labels)} held-out scenes with known labels. "
         "Scores are in percent: per scene and class, averaged over the classes present in the "
         "label ('in label') or in label or prediction ('in either'), then over the scenes. The "
-        "gain is given with its standard error, and called better or worse beyond two of these."
+        "gain has a bootstrap interval, and RankSEG helps or hurts where all of it is on one side."
     )
     for number, case in enumerate(study.cases, start=1):
         console.print()
         console.print(_table(f"{number}. {case.title}", case))
+        console.print(_time(case))
         console.print(conclusion(case))
         console.print(foresight(case))
     console.print("\n[bold]Best of all[/]")
@@ -34,15 +38,18 @@ def print_study(study: Study, console: Console) -> None:
 
 def conclusion(case: Case) -> str:
     """Say in words what a case shows: for whom it speaks, and how honest its probabilities are."""
-    verdicts = [comparison.verdict for comparison in case.comparisons]
+    verdicts = [comparison.result.verdict for comparison in case.comparisons]
     outcome = (
-        f"RankSEG is better by {verdicts.count(1)} and worse by {verdicts.count(-1)} "
+        f"RankSEG helps by {verdicts.count('helps')} and hurts by {verdicts.count('hurts')} "
         f"of {len(verdicts)} scores."
     )
-    distance = np.abs(np.log(np.maximum(case.claimed_area, 1e-9)))
-    furthest = int(distance.argmax())
-    claim = f"{case.claimed_area[furthest]:.2f} times the true area of {CLASSES[furthest]}"
-    if distance[furthest] < np.log(_CALIBRATED):
+    reliability = case.evaluation.reliability
+    furthest = reliability.furthest
+    if furthest is None:
+        return outcome
+    area = reliability.claimed_area[furthest]
+    claim = f"{area:.2f} times the true area of {CLASSES[furthest]}"
+    if abs(np.log(area)) < np.log(_CALIBRATED):
         return f"{outcome} Its probabilities add up to about the true areas (at worst {claim})."
     return (
         f"{outcome} Its probabilities add up to {claim}: RankSEG takes them at their word, "
@@ -60,37 +67,30 @@ def foresight(case: Case) -> str:
 
 
 def _table(title: str, case: Case) -> Table:
-    caption = (
-        f"all scenes took argmax {1000 * case.seconds['argmax']:.0f} ms, RankSEG "
-        f"{1000 * case.seconds['dice']:.0f} ms (Dice) and {1000 * case.seconds['iou']:.0f} ms (IoU)"
-    )
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("score")
-    for heading in ("argmax", "RankSEG", "gain", "scenes up/same/down"):
-        table.add_column(heading, justify="right")
-    table.add_column("RankSEG is")
+    table = new_table(title, _HEADINGS, words=("score", "verdict"))
     for comparison in case.comparisons:
+        result = comparison.result
         table.add_row(
-            _name(comparison),
+            _name(result),
             f"{100 * comparison.argmax:.2f}",
-            f"{100 * comparison.rankseg:.2f}",
-            f"{100 * comparison.gain:+.2f} ± {100 * comparison.error:.2f}",
-            "/".join(str(count) for count in comparison.counts),
-            _VERDICTS[comparison.verdict],
+            f"{100 * result.score:.2f}",
+            tables.signed(result.gain),
+            tables.interval(result.low, result.high),
+            "/".join(map(str, result.counts)),
+            _VERDICTS[result.verdict],
         )
     return table
 
 
-def _name(comparison: Comparison) -> str:
-    return f"{_NAMES[comparison.metric]}, in {'label' if comparison.label_only else 'either'}"
+def _time(case: Case) -> str:
+    argmax, dice, iou = 1000 * case.evaluation.seconds
+    return (
+        f"A scene took argmax {argmax:.1f} ms, RankSEG {dice:.1f} ms (Dice) and {iou:.1f} ms (IoU)."
+    )
+
+
+def _name(result: Result) -> str:
+    return f"{TITLES[result.metric]}, in {result.presence}"
 
 
 def _best(comparisons: tuple[Comparison, ...]) -> str:
@@ -100,4 +100,5 @@ def _best(comparisons: tuple[Comparison, ...]) -> str:
         for number, comparison in enumerate(comparisons, start=1)
         for method, score in (("argmax", comparison.argmax), ("RankSEG", comparison.rankseg))
     )
-    return f"{_name(comparisons[0]):<15} {100 * score:.2f}, {method} in case {number}"
+    name = _name(comparisons[0].result)
+    return f"{name:<15} {100 * score:.2f}, {method} in case {number}"

@@ -34,7 +34,7 @@ class Scenes:
 def blur_matrix(size: int, sigma: float) -> np.ndarray:
     """Gaussian blur of one axis as a matrix K: ``K @ image @ K.T`` blurs an image.
 
-    Rows are normalised, so that the border is an average of what lies inside.
+    Its lines add up to 1, so that the border is an average of what lies inside.
     """
     distance = np.subtract.outer(np.arange(size), np.arange(size))
     kernel = np.exp(-0.5 * (distance / sigma) ** 2)
@@ -71,13 +71,13 @@ def _draw_road(label: np.ndarray, rng: np.random.Generator) -> None:
         label = label.T
     phase, start, slope = rng.uniform(0, 2 * np.pi), rng.uniform(15, SIZE - 15), rng.normal(0, 0.3)
     swing, bends, width = rng.uniform(2, 9), rng.uniform(0.03, 0.08), rng.uniform(3, 6)
-    rows, columns = np.indices(label.shape)
+    y, x = np.indices(label.shape)
 
-    def height(column: Any) -> Any:
-        return start + slope * (column - SIZE / 2) + swing * np.sin(bends * column + phase)
+    def height(x: Any) -> Any:
+        return start + slope * (x - SIZE / 2) + swing * np.sin(bends * x + phase)
 
-    steep = slope + swing * bends * np.cos(bends * columns + phase)
-    label[np.abs(rows - height(columns)) < 0.5 * width * np.hypot(1, steep)] = CLASSES.index("road")
+    steep = slope + swing * bends * np.cos(bends * x + phase)
+    label[np.abs(y - height(x)) < 0.5 * width * np.hypot(1, steep)] = CLASSES.index("road")
     for _ in range(rng.integers(0, 5)):
         column = rng.uniform(4, SIZE - 4)
         centre = (height(column) + rng.normal(0, 0.25 * width), column)
@@ -86,10 +86,10 @@ def _draw_road(label: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _rectangle(centre: Sequence[float], sides: Sequence[float], angle: float) -> np.ndarray:
-    rows, columns = np.indices((SIZE, SIZE), dtype=float)
-    rows, columns = rows - centre[0], columns - centre[1]
-    across = rows * np.cos(angle) - columns * np.sin(angle)
-    along = rows * np.sin(angle) + columns * np.cos(angle)
+    y, x = np.indices((SIZE, SIZE), dtype=float)
+    y, x = y - centre[0], x - centre[1]
+    across = y * np.cos(angle) - x * np.sin(angle)
+    along = y * np.sin(angle) + x * np.cos(angle)
     return (np.abs(across) <= sides[0] / 2) & (np.abs(along) <= sides[1] / 2)
 
 

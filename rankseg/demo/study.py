@@ -1,55 +1,38 @@
 """The demo's experiment: argmax and RankSEG on images that the models have not seen."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import metrics
-from ..functional import rankseg
+from .. import evaluation, metrics
+from ..evaluation import Evaluation, Result, default_methods, evaluate
+from ..evaluation.compare.scores import METRICS, PRESENCES, TITLES
 from .model import PixelMLP, pixel_features
 from .scenes import CLASSES, Scenes, make_scenes
 
-_SCORES = {"dice": metrics.dice, "iou": metrics.iou}
 
+class Comparison(NamedTuple):
+    """A mean score of argmax, and what `rankseg.evaluation` says of RankSEG by the same score."""
 
-@dataclass(frozen=True)
-class Comparison:
-    """Mean samplewise scores of argmax and RankSEG, and the gain of RankSEG on each image.
-
-    `metric` is "dice" or "iou". With `label_only` the classes present in an image's label are
-    averaged, otherwise those present in its label or in the prediction.
-    """
-
-    metric: str
-    label_only: bool
     argmax: float
-    rankseg: float
-    gains: np.ndarray
+    result: Result
 
     @property
-    def gain(self) -> float:
-        """Mean gain over the images."""
-        return float(self.gains.mean())
+    def rankseg(self) -> float:
+        """Mean score of RankSEG."""
+        return self.result.score
 
     @property
-    def error(self) -> float:
-        """Standard error of the mean gain."""
-        return float(self.gains.std(ddof=1) / np.sqrt(len(self.gains)))
+    def gains(self) -> np.ndarray:
+        """Gain on each image."""
+        return self.result.gains
 
     @property
-    def verdict(self) -> int:
-        """1 for a gain and -1 for a loss of more than two standard errors, else 0."""
-        return int(np.sign(self.gain)) if abs(self.gain) > 2 * self.error else 0
-
-    @property
-    def counts(self) -> tuple[int, ...]:
+    def counts(self) -> tuple[int, int, int]:
         """Number of images where RankSEG is better, equal and worse."""
-        signs = np.sign(np.where(np.abs(self.gains) < 1e-9, 0, self.gains))
-        return tuple(int(np.sum(signs == sign)) for sign in (1, 0, -1))
+        return self.result.counts
 
 
 @dataclass(frozen=True)
@@ -68,17 +51,26 @@ class Foresight:
 class Case:
     """One model's probabilities on the held-out images, and what became of them.
 
-    `claimed_area` is, for each class, the sum of its probabilities over its true area: 1 for
-    calibrated probabilities. `labels` holds the label maps of "argmax", "dice" and "iou" (RankSEG
-    for that metric), and `seconds` the time that each took. `foresight` is about the Dice labels.
+    `labels` holds the label maps of "argmax" and "dice" (RankSEG for Dice), which `foresight` is
+    about.
     """
 
     title: str
+    evaluation: Evaluation
     labels: dict[str, np.ndarray]
-    seconds: dict[str, float]
-    comparisons: tuple[Comparison, ...]
-    claimed_area: np.ndarray
     foresight: Foresight
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each score of argmax, and of RankSEG that maximises it."""
+        return tuple(
+            Comparison(
+                self.evaluation.result("argmax", metric, presence).score,
+                self.evaluation.result(f"RankSEG {TITLES[metric]}", metric, presence),
+            )
+            for metric in METRICS
+            for presence in PRESENCES
+        )
 
 
 @dataclass(frozen=True)
@@ -137,20 +129,18 @@ def run_study(
 
 def compare(title: str, probs: np.ndarray, truth: np.ndarray) -> Case:
     """Compare argmax with RankSEG on probabilities (number, class, *spatial) with known labels."""
-    labels, seconds = {}, {}
-    labels["argmax"], seconds["argmax"] = _timed(partial(probs.argmax, axis=1))
-    for metric in _SCORES:
-        labels[metric], seconds[metric] = _timed(partial(rankseg, probs, metric))
-    comparisons = tuple(
-        _comparison(metric, label_only, labels, truth, probs.shape[1])
-        for metric in _SCORES
-        for label_only in (True, False)
+    argmax, _, *rankseg = default_methods()  # without the argmax with pruning
+    cases = (
+        evaluation.Case(f"{i:06}", *pair, group=f"{i:06}")
+        for i, pair in enumerate(zip(probs, truth, strict=True))
     )
-    area = np.bincount(truth.reshape(-1), minlength=probs.shape[1])
-    claimed = np.moveaxis(probs, 1, 0).reshape(probs.shape[1], -1).sum(axis=1, dtype=np.float64)
-    claimed_area = claimed / np.maximum(area, 1)
-    foresight = _foresight(probs, labels["dice"], truth)
-    return Case(title, labels, seconds, comparisons, claimed_area, foresight)
+    labels = {"argmax": argmax.predict(probs), "dice": rankseg[0].predict(probs)}
+    return Case(
+        title,
+        evaluate(cases, [argmax, *rankseg]),
+        labels,
+        _foresight(probs, labels["dice"], truth),
+    )
 
 
 def _foresight(probs: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Foresight:
@@ -160,24 +150,3 @@ def _foresight(probs: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Fore
     measured = metrics.dice(labels, truth, num_classes=classes)[predicted]
     correlation = np.corrcoef(expected, measured)[0, 1]
     return Foresight(float(expected.mean()), float(measured.mean()), float(correlation))
-
-
-def _comparison(
-    metric: str, label_only: bool, labels: dict[str, np.ndarray], truth: np.ndarray, classes: int
-) -> Comparison:
-    present = metrics.class_presence(truth, num_classes=classes) if label_only else None
-    before, after = (
-        metrics.mean_score(
-            _SCORES[metric](labels[method], truth, num_classes=classes),
-            present=present,
-            per="image",
-        )
-        for method in ("argmax", metric)
-    )
-    return Comparison(metric, label_only, float(before.mean()), float(after.mean()), after - before)
-
-
-def _timed(function: Callable[[], Any]) -> tuple[np.ndarray, float]:
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start

@@ -1,13 +1,13 @@
 """Does RankSEG help on your data? Cases with known labels in, comparison with argmax out."""
 
-from .cases import Case, Cases
-from .checking import checked_cases
-from .methods import Method, default_methods
-from .outcomes import Outcome, Tuning
-from .report import write_report
-from .results import Evaluation, Result
-from .run import evaluate
-from .tuning import tune
+from .cases.case import Case
+from .cases.checking import checked_cases
+from .cases.files import Cases
+from .compare.methods import Method, default_methods
+from .compare.results import Evaluation, Result
+from .compare.run import evaluate
+from .report.page import write_report
+from .tuning import Outcome, Tuning, tune
 
 __all__ = [
     "Case",

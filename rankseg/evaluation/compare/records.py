@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import class_presence
-from .cases import Case
+from ...metrics import class_presence
+from ..cases.case import Case
 from .methods import Method
 from .reliability import Reliability, measure
 from .scores import METRICS, label_form
@@ -84,6 +84,7 @@ def score_case(
         prediction = method.predict(probs)
         seconds.append(time.perf_counter() - start)
         scores.append([metric(prediction, target, **form)[0] for metric in METRICS.values()])
+        del prediction  # before the next one is made
     return Record(
         case.name,
         case.group,

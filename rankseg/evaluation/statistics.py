@@ -1,4 +1,4 @@
-"""How sure is a difference? A paired bootstrap over cases, or over groups of cases."""
+"""How sure is a mean, or a difference? By bootstrap, and by the standard error, over groups."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,12 +25,12 @@ def resample(groups: Sequence[str], times: int, seed: int) -> Iterator[np.ndarra
 
     Yields
     ------
-    array, shape (block, case)
-        How many times each case was drawn; `times` rows in all.
+    array, shape (draw, case)
+        How many times each case was drawn; `times` draws in all.
 
     Examples
     --------
-    >>> from rankseg.evaluation.bootstrap import resample
+    >>> from rankseg.evaluation.statistics import resample
     >>> next(resample(["anna", "anna", "ben"], times=3, seed=0))
     array([[1, 1, 1],
            [1, 1, 1],
@@ -63,7 +63,7 @@ def gain_interval(
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.bootstrap import gain_interval
+    >>> from rankseg.evaluation.statistics import gain_interval
     >>> scores, baseline = np.array([[0.8], [0.7], [0.9]]), np.array([[0.7], [0.7], [0.7]])
     >>> low, high = gain_interval(scores, baseline, ["a", "b", "c"], times=1000, seed=0)
     >>> low.round(3), high.round(3)
@@ -81,6 +81,39 @@ def gain_interval(
         if len(values):
             ends[:, column] = np.percentile(values, (tail, 100 - tail))
     return ends[0], ends[1]
+
+
+def standard_error(values: np.ndarray, groups: Sequence[str]) -> float:
+    """Return the standard error of the mean of some values, as groups were drawn and not cases.
+
+    Parameters
+    ----------
+    values : array, shape (case,)
+        One value a case.
+    groups : sequence of str
+        Group of each case.
+
+    Returns
+    -------
+    float
+        Infinity for one group, which says nothing about others.
+
+    Examples
+    --------
+    Two patients say less than four images seem to:
+
+    >>> import numpy as np
+    >>> from rankseg.evaluation.statistics import standard_error
+    >>> values = np.array([1.0, 1.0, 3.0, 3.0])
+    >>> round(standard_error(values, "abcd"), 3), round(standard_error(values, "aabb"), 3)
+    (0.577, 1.0)
+    """
+    members = np.unique(np.asarray(list(groups)), return_inverse=True)[1]
+    sums = np.bincount(members, values - values.mean())
+    count = len(sums)
+    if count < 2:
+        return float("inf")
+    return float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / len(values))
 
 
 def _means(scores: np.ndarray, draws: np.ndarray) -> np.ndarray:

@@ -41,6 +41,13 @@ class Reliability(NamedTuple):
         """Sum of each class's probabilities over its true area: 1 if they add up, NaN if absent."""
         return _ratio(self.mass, self.area)
 
+    @property
+    def furthest(self) -> int | None:
+        """Class whose claimed area is the furthest from 1, as a ratio; None if there is none."""
+        known = np.flatnonzero(self.claimed_area > 0)
+        distance = np.abs(np.log(self.claimed_area[known]))
+        return int(known[distance.argmax()]) if len(known) else None
+
 
 def measure(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Reliability:
     """Return the sums of one case.
@@ -64,7 +71,7 @@ def measure(probs: np.ndarray, labels: np.ndarray, void_index: int) -> Reliabili
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.reliability import measure
+    >>> from rankseg.evaluation.compare.reliability import measure
     >>> probs = np.array([[0.9, 0.8, 0.3, 0.5], [0.1, 0.2, 0.7, 0.5]])
     >>> found = measure(probs, np.array([0, 1, 1, 255]), void_index=255)
     >>> found.mass, found.area

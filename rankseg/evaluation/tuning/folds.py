@@ -1,4 +1,4 @@
-"""Folds of cross-validation, and the standard error of a mean over groups of cases."""
+"""Folds of cross-validation."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def split(groups: Sequence[str], folds: int) -> np.ndarray:
 
     Examples
     --------
-    >>> from rankseg.evaluation.folds import split
+    >>> from rankseg.evaluation.tuning.folds import split
     >>> split(["anna", "anna", "ben", "carl", "carl", "dora"], 2)
     array([0, 0, 0, 1, 1, 1])
     """
@@ -49,36 +49,3 @@ def split(groups: Sequence[str], folds: int) -> np.ndarray:
     sizes = np.bincount(members)
     middle = (np.cumsum(sizes) - sizes / 2) / len(groups)
     return np.unique((middle * folds).astype(int), return_inverse=True)[1][members]
-
-
-def standard_error(values: np.ndarray, groups: Sequence[str]) -> float:
-    """Return the standard error of the mean of some values, as groups were drawn and not cases.
-
-    Parameters
-    ----------
-    values : array, shape (case,)
-        One value a case.
-    groups : sequence of str
-        Group of each case.
-
-    Returns
-    -------
-    float
-        Infinity for one group, which says nothing about others.
-
-    Examples
-    --------
-    Two patients say less than four images seem to:
-
-    >>> import numpy as np
-    >>> from rankseg.evaluation.folds import standard_error
-    >>> values = np.array([1.0, 1.0, 3.0, 3.0])
-    >>> round(standard_error(values, "abcd"), 3), round(standard_error(values, "aabb"), 3)
-    (0.577, 1.0)
-    """
-    members = np.unique(np.asarray(list(groups)), return_inverse=True)[1]
-    sums = np.bincount(members, values - values.mean())
-    count = len(sums)
-    if count < 2:
-        return float("inf")
-    return float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / len(values))

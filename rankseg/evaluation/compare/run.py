@@ -5,11 +5,10 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..settings import MODES, Settings, check_void_index
-from ..validation import choice
-from .cases import Cases
-from .checking import checked_cases, no_usable_case
+from ... import __version__
+from ...validation import MODES, VOID_INDEX, check_void_index, choice
+from ..cases.checking import checked_cases, no_usable_case
+from ..cases.files import Cases
 from .methods import Method, default_methods
 from .records import open_log, score_case
 from .results import Evaluation

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plotting import class_colours, new_figure
-from .cases import Case
-from .reliability import BINS, Reliability
-from .results import Result
+from ...plotting import label_image, new_figure
+from ..cases.case import Case
+from ..compare.reliability import BINS, Reliability
+from ..compare.results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BETTER, WORSE, NEITHER, AGREED, VOID = np.array(
@@ -25,16 +26,21 @@ def gains_figure(results: list[Result]) -> "Figure":
     figure = new_figure(3.6 * len(results), 3)
     panels = figure.subplots(1, len(results), sharey=True, squeeze=False)
     for axes, result in zip(panels.flat, results, strict=True):
-        gains = 100 * np.sort(result.gains[~np.isnan(result.gains)])
-        colours = np.where((gains > 0)[:, None], BETTER, WORSE) / 255
-        axes.bar(np.arange(len(gains)), gains, width=1, color=colours)
-        axes.axhline(0, color="0.3", linewidth=0.8)
-        axes.axhline(100 * result.gain, color="0.3", linewidth=0.8, linestyle="--")
-        axes.set_title(f"{result.method}: mean {100 * result.gain:+.2f}", fontsize=9)
-        axes.set(xticks=[], xlabel="cases, by gain")
-        axes.spines[["top", "right"]].set_visible(False)
+        draw_gains(axes, result, f"{result.method}: mean {100 * result.gain:+.2f}")
     panels[0, 0].set_ylabel("gain in points")
     return figure
+
+
+def draw_gains(axes: "Axes", result: Result, title: str) -> None:
+    """Draw the gain on each case, from the largest loss to the largest gain, and the mean."""
+    gains = 100 * np.sort(result.gains[~np.isnan(result.gains)])
+    colours = np.where((gains > 0)[:, None], BETTER, WORSE) / 255
+    axes.bar(np.arange(len(gains)), gains, width=1, color=colours)
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.axhline(100 * result.gain, color="0.3", linewidth=0.8, linestyle="--")
+    axes.set_title(title, fontsize=9)
+    axes.set(xticks=[], xlabel="cases, by gain")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def reliability_figure(reliability: Reliability) -> "Figure":
@@ -89,14 +95,18 @@ def case_panels(
     step = ceil(max(maps.shape[1:]) / _LONGEST_SIDE)
     maps, void = maps[:, ::step, ::step], void[::step, ::step]
     truth, before, after = maps
-    colours = class_colours(classes)
-    verdicts = ((before == after) | void, after == truth, before == truth)
-    change = np.select([v[..., None] for v in verdicts], [AGREED, BETTER, WORSE], NEITHER)
-    shown = colours[np.where(void, 0, truth)]
-    shown[void] = VOID
+    change = who_is_right(np.where(void, after, truth), np.where(void, after, before), after)
     titles = (f"truth{suffix}", *predictions, "who is right")
-    images = (shown, colours[before], colours[after], change.astype(np.uint8))
-    return list(zip(titles, images, strict=True))
+    maps[0, void] = classes  # a class may have the number of void, but not in the truth
+    pictures = [label_image(labels, classes) for labels in maps]
+    return list(zip(titles, [*pictures, change], strict=True))
+
+
+def who_is_right(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return an RGB image of where two label maps agree, and who is right where they do not."""
+    verdicts = (before == after, after == truth, before == truth)
+    conditions = [verdict[..., None] for verdict in verdicts]
+    return np.select(conditions, [AGREED, BETTER, WORSE], NEITHER).astype(np.uint8)
 
 
 def _most_changed(maps: np.ndarray) -> int:

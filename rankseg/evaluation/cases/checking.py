@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from .. import arrays
-from ..arrays import Array
-from ..opening import open_rows
-from ..settings import MODES, Settings, check_void_index
-from ..validation import choice
-from .cases import Case, Cases
+from ... import arrays
+from ...arrays import Array
+from ...validation import MODES, VOID_INDEX, check_void_index, choice, open_map
+from .case import Case
+from .files import Cases
 
 
 def checked_cases(
@@ -50,21 +50,20 @@ def checked_cases(
     output_mode = choice("output_mode", output_mode, MODES)
     void_index = check_void_index(void_index)
     seen = set()
-    for name, get in _getters(cases):
+    for name, take in _takers(cases):
         if name in seen:
             problems[name] = "several cases have this name; the first one counts"
-            continue
+        elif name not in skip:
+            try:
+                case = check_case(take(), classes, output_mode, void_index)
+            except (TypeError, ValueError) as error:
+                problems[name] = " ".join(str(error).split())
+            else:
+                classes = len(case.probs)
+                yield case
+                del case  # before the next one is read
         seen.add(name)
-        if name in skip:
-            continue
-        try:
-            case = check_case(get(), classes, output_mode, void_index)
-        except (TypeError, ValueError) as error:
-            problems[name] = " ".join(str(error).split())
-            continue
-        classes = len(case.probs)
-        yield case
-        del case  # before the next one is read
+        del take  # which holds a case that was passed over
     problems.update(getattr(cases, "problems", {}))
 
 
@@ -74,18 +73,20 @@ def no_usable_case(problems: dict[str, str]) -> ValueError:
     return ValueError(f"no usable case; {'; '.join(reasons) or 'there is none at all'}")
 
 
-def _getters(cases: Iterable[Any]) -> Iterator[tuple[str, Callable[[], Case]]]:
+def _takers(cases: Iterable[Any]) -> Iterator[tuple[str, Callable[[], Case]]]:
+    """Yield the name of each case, and a function that hands it over once and keeps nothing."""
     if isinstance(cases, Cases):
         for name in cases.names:
             yield name, partial(cases.read, name)
         return
-    for index, item in enumerate(cases):
-        case = _as_case(item, str(index))
-        yield case.name, partial(_keep, case)
-
-
-def _keep(case: Case) -> Case:
-    return case
+    positions = count()  # not enumerate, which holds an item until it has the next one
+    for item in cases:
+        case = _as_case(item, str(next(positions)))
+        del item
+        name, holder = case.name, [case]
+        del case
+        yield name, holder.pop
+        del holder
 
 
 def _as_case(item: Any, position: str) -> Case:

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..activations import sigmoid
-from ..calibration import KINDS, Calibration
-from ..settings import Settings
-from ..validation import choice, number
+from ...activations import sigmoid
+from ...calibration import KINDS, Calibration
+from ...validation import VOID_INDEX, choice, number
 
 LEAST_SCALE = 0.05
 """Scales below this would turn the order of a class's pixels into noise, or around."""
@@ -57,7 +56,7 @@ def sample_pixels(
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.fit import sample_pixels
+    >>> from rankseg.evaluation.tuning.fit import sample_pixels
     >>> probs = np.array([[0.9, 0.2, 0.5], [0.1, 0.8, 0.5]])
     >>> drawn = sample_pixels(probs, np.array([0, 1, 255]), 10, np.random.default_rng(0))
     >>> sorted(drawn.labels.tolist())
@@ -113,7 +112,7 @@ def fit(kind: str, sample: Sample, prior: float = 0.0) -> Calibration:
     Nine of ten claims of 99 % hold:
 
     >>> import numpy as np
-    >>> from rankseg.evaluation.fit import Sample, fit
+    >>> from rankseg.evaluation.tuning.fit import Sample, fit
     >>> sample = Sample(np.tile([0.99, 0.01], (10, 1)), np.array([0] * 9 + [1]))
     >>> found = fit("temperature", sample)
     >>> found(np.array([0.99, 0.01]).reshape(1, 2, 1)).ravel().round(3)

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..predictor import RankSEG
-from ..settings import MODES, SOLVERS
-from ..validation import choice
+from ...predictor import RankSEG
+from ...validation import MODES, SOLVERS, choice
 from .scores import TITLES
 
 BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}
@@ -107,7 +106,7 @@ class PrunedBaseline:
             raise ValueError(
                 f"pruning_prob has {limits.size} values, but probs has {len(probs[0])} classes"
             )
-        active = np.array([rows.max() for rows in probs[0]]) > limits
+        active = np.array([values.max() for values in probs[0]]) > limits
         if self.output_mode == "multilabel":
             masks = probs > 0.5
             masks[:, ~active] = False

@@ -1,16 +1,15 @@
-"""Validation data, one case at a time: probabilities with their labels, from files or in memory."""
+"""Cases in files: probabilities and labels of the same name."""
 
 import re
 from collections.abc import Iterator
 from operator import index
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import Array
-from ..validation import number
-from .reading import (
+from ...io.reading import (
+    LABELS_KEYS,
+    PROBS_KEYS,
     PROBS_SUFFIXES,
     SUFFIXES,
     as_probabilities,
@@ -18,22 +17,8 @@ from .reading import (
     read_array,
     suffix_of,
 )
-
-PROBS_KEYS = ("probs", "probabilities")
-LABELS_KEYS = ("label", "labels")
-
-
-class Case(NamedTuple):
-    """One image or volume.
-
-    `probs` are probabilities (class, *spatial), `labels` label maps (*spatial) or, in multilabel,
-    masks (class, *spatial). Cases of one `group` (a patient, a sequence) belong together.
-    """
-
-    name: str
-    probs: Array
-    labels: Array
-    group: str
+from ...validation import number
+from .case import Case
 
 
 class Cases:

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..calibration import Calibration
-from ..config import Config
-from ..metrics import class_presence, mean_score
-from ..predictor import RankSEG
-from ..settings import SOLVERS
-from .cases import Case
-from .methods import BASELINES
-from .scores import METRICS, PRESENCES, TITLES, label_form
+from ...calibration import Calibration
+from ...config import Config
+from ...metrics import class_presence, mean_score
+from ...objectives import ACCURACY
+from ...predictor import RankSEG
+from ...validation import SOLVERS
+from ..cases.case import Case
+from ..compare.methods import BASELINES
+from ..compare.scores import METRICS, PRESENCES, TITLES, label_form
 
 TARGETS = {
     "both": "mean over classes in label and over classes in label or prediction",

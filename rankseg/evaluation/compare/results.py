@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import mean_score
-from .bootstrap import FEWEST_GROUPS, LEVEL, gain_interval
+from ...metrics import mean_score
+from ..statistics import FEWEST_GROUPS, LEVEL, gain_interval
 from .methods import Method
 from .records import Record, to_lists
 from .reliability import Reliability, add

@@ -9,11 +9,20 @@ import numpy as np
 
 from ..extras import optional_imports
 
+PROBS_KEYS = ("probs", "probabilities")
+LABELS_KEYS = ("label", "labels")
+"""Names by which an array is known among several in a file."""
+
 
 def suffix_of(path: Path) -> str:
     """Return the suffix by which a file is read, or an empty string."""
     name = path.name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def is_nifti(path: Path) -> bool:
+    """Return whether a file is NIfTI, by its name."""
+    return suffix_of(path).startswith(".nii")
 
 
 def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
@@ -45,6 +54,28 @@ def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarra
         raise ValueError(f"{path.name} cannot be read: {reason}") from error
 
 
+def read_image(path: Path) -> np.ndarray:
+    """Read a picture as RGB, uint8 of shape (height, width, 3).
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If it is no picture.
+    ModuleNotFoundError
+        If Pillow is not installed.
+    """
+    with optional_imports():
+        from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        raise ValueError(f"{path}: not a readable picture") from error
+
+
 def divisor_of(dtype: np.dtype, scale: float | None) -> float | None:
     """Return the value that stands for probability 1, or None where that is 1.
 
@@ -64,7 +95,7 @@ def as_probabilities(values: np.ndarray, divisor: float | None) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from rankseg.evaluation.reading import as_probabilities
+    >>> from rankseg.io.reading import as_probabilities
     >>> as_probabilities(np.array([0, 51, 255], np.uint8), 255)
     array([0. , 0.2, 1. ], dtype=float32)
     """

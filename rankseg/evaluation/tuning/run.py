@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..config import Config
-from ..settings import MODES, Settings, check_void_index
-from ..validation import choice, number
+from ...config import Config
+from ...validation import MODES, VOID_INDEX, check_void_index, choice, number
+from ..cases.source import Source
+from ..compare.scores import TITLES
+from ..statistics import standard_error
 from .candidates import CALIBRATIONS, TARGETS, Candidate, all_candidates, target
-from .crossvalidation import ALL, CrossValidation, Source
-from .folds import standard_error
+from .crossvalidation import CrossValidation, draw_pixels
 from .outcomes import Outcome, Tuning
-from .scores import TITLES
 
 PRUNING_PROBS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -127,7 +127,7 @@ def tune(
     grid = sorted({0.5, *(number("pruning_probs", p, 0, 1) for p in pruning_probs)})
     candidates = list(all_candidates(metrics, solvers, grid, kinds, output_mode))
     source = Source(cases, output_mode, check_void_index(void_index), progress)
-    samples = source.sample(seed, len(cases) if isinstance(cases, Sized) else None)
+    samples = draw_pixels(source, seed, len(cases) if isinstance(cases, Sized) else None)
     validation = CrossValidation(source, samples, kinds, folds)
     scores = validation.scores(candidates, metric, "scoring the candidates")
     if per_class:
@@ -143,8 +143,8 @@ def tune(
     untuned = Config(metrics[0], output_mode=source.output_mode, solver=solvers[0])
     tuning = Tuning(
         config=replace(
-            validation.config(chosen.candidate, ALL),
-            calibration=validation.fits[chosen.candidate.calibration, ALL],
+            validation.settings(chosen.candidate, None),
+            calibration=validation.calibrations[chosen.candidate.calibration, None],
         ),
         outcomes=outcomes,
         chosen=chosen,
@@ -154,7 +154,7 @@ def tune(
         presence=presence,
         images=len(source.groups),
         groups=len(set(source.groups)),
-        folds=len(validation.left_out) - 1,
+        folds=len(set(validation.folds.tolist())),
         problems=source.problems,
     )
     return replace(tuning, config=replace(tuning.config, tuned=tuning.record()))

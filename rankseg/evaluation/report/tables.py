@@ -1,10 +1,10 @@
-"""An evaluation in words and in rows of text, for the terminal and for the report alike."""
+"""An evaluation in words and in lines of text, for the terminal and for the report alike."""
 
 import numpy as np
 
-from .bootstrap import FEWEST_GROUPS
-from .results import Evaluation, Result
-from .scores import METRICS, PRESENCES, TITLES
+from ..compare.results import Evaluation, Result
+from ..compare.scores import METRICS, PRESENCES, TITLES
+from ..statistics import FEWEST_GROUPS
 
 SCORE_HEADINGS = ("method", "score", "gain", "95 % interval", "wins/ties/losses", "verdict")
 COST_HEADINGS = ("method", "median time", "peak memory")
@@ -22,26 +22,26 @@ def score_title(metric: str, presence: str) -> str:
     return f"{TITLES[metric]}, {PRESENCES[presence]}"
 
 
-def score_rows(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
-    """Return a row of text for each method, under `SCORE_HEADINGS`; scores in percent."""
-    rows = []
+def score_lines(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
+    """Return a line of text for each method, under `SCORE_HEADINGS`; scores in percent."""
+    lines = []
     for name in evaluation.names:
         result = evaluation.result(name, metric, presence)
         comparison: tuple[str, ...] = ("", "", "", "baseline")
         if name != evaluation.names[0]:
             counts = "/".join(map(str, result.counts))
             comparison = (
-                _signed(result.gain),
-                _interval(result.low, result.high),
+                signed(result.gain),
+                interval(result.low, result.high),
                 counts,
                 result.verdict,
             )
-        rows.append((name, _percent(result.score), *comparison))
-    return rows
+        lines.append((name, _percent(result.score), *comparison))
+    return lines
 
 
-def cost_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return a row of text for each method, under `COST_HEADINGS`."""
+def cost_lines(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return a line of text for each method, under `COST_HEADINGS`."""
     costs = zip(evaluation.names, evaluation.seconds, evaluation.memory, strict=True)
     return [
         (name, f"{1000 * seconds:.1f} ms", f"{size / 2**20:.1f} MiB")
@@ -49,8 +49,8 @@ def cost_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     ]
 
 
-def class_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
-    """Return a row of text for each class, under `CLASS_HEADINGS`."""
+def class_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
+    """Return a line of text for each class, under `CLASS_HEADINGS`."""
     baseline = evaluation.result(evaluation.names[0], result.metric, result.presence)
     present = np.sum([record.present for record in evaluation.records], axis=0)
     columns = zip(
@@ -69,8 +69,8 @@ def class_rows(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]:
             str(cases),
             _percent(before),
             _percent(after),
-            _signed(gain),
-            _interval(low, high),
+            signed(gain),
+            interval(low, high),
             "" if np.isnan(area) else f"{area:.2f}",
         )
         for label, (cases, before, after, gain, low, high, area) in enumerate(columns)
@@ -97,7 +97,7 @@ def _sentence(evaluation: Evaluation, method: str) -> str:
             results = [result for result in results if result.verdict == verdict]
             if results:
                 titles = " and ".join(TITLES[result.metric] for result in results)
-                gains = ", ".join(_signed(result.gain) for result in results)
+                gains = ", ".join(signed(result.gain) for result in results)
                 scores.append(f"{titles} over {classes} ({gains})")
         if scores:
             parts.append(f"{phrase} {', and '.join(scores)}")
@@ -106,14 +106,14 @@ def _sentence(evaluation: Evaluation, method: str) -> str:
 
 def _calibration_sentence(evaluation: Evaluation) -> str:
     """Say how far the probabilities are from the truth, and what that means."""
-    area = evaluation.reliability.claimed_area
-    sentence = f"Expected calibration error {100 * evaluation.reliability.error:.1f} %"
-    known = np.flatnonzero(area > 0)
-    if not len(known):
+    reliability = evaluation.reliability
+    sentence = f"Expected calibration error {100 * reliability.error:.1f} %"
+    worst = reliability.furthest
+    if worst is None:
         return f"{sentence}."
-    worst = known[np.abs(np.log(area[known])).argmax()]
+    area = reliability.claimed_area[worst]
     return (
-        f"{sentence}; the probabilities of class {worst} add up to {area[worst]:.2f} times its "
+        f"{sentence}; the probabilities of class {worst} add up to {area:.2f} times its "
         "true area, the furthest from 1. RankSEG takes probabilities at their word; rankseg tune "
         "tries to correct them."
     )
@@ -123,9 +123,11 @@ def _percent(score: float) -> str:
     return "" if np.isnan(score) else f"{100 * score:.2f}"
 
 
-def _signed(gain: float) -> str:
+def signed(gain: float) -> str:
+    """Return a gain in points."""
     return "" if np.isnan(gain) else f"{100 * gain:+.2f}"
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if np.isnan(low) else f"{_signed(low)} to {_signed(high)}"
+def interval(low: float, high: float) -> str:
+    """Return an interval in points."""
+    return "" if np.isnan(low) else f"{signed(low)} to {signed(high)}"

@@ -1,14 +1,9 @@
-"""Files of the command line: which are read, which are written, and how labels are written."""
+"""Names of files on the command line: what is read, and what is written where."""
 
-import gzip
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ..evaluation.reading import PROBS_SUFFIXES, suffix_of
-from ..files import check_target
+from ..io.reading import PROBS_SUFFIXES, is_nifti, suffix_of
+from ..io.replacing import check_target
 from .errors import CommandError
 
 WRITABLE = (".npy", ".png", ".nii.gz")
@@ -26,11 +21,6 @@ def check_output(
         raise CommandError(f"{error}; --overwrite replaces it") from error
     if not path.name.lower().endswith(suffixes):
         raise CommandError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
-
-
-def is_nifti(path: Path) -> bool:
-    """Return whether a file is NIfTI, by its name."""
-    return suffix_of(path).startswith(".nii")
 
 
 def plan(source: Path, output: Path, form: str | None) -> list[tuple[Path, Path]]:
@@ -85,49 +75,3 @@ def _readable_files(folder: Path) -> list[Path]:
 
 def _stem(file: Path) -> str:
     return file.name[: -len(suffix_of(file))]
-
-
-def write_npy(
-    path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype
-) -> None:
-    """Write an array of the given shape from its parts in order, holding one at a time."""
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": shape,
-    }
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part, dtype=dtype).data)
-
-
-def write_png(path: Path, labels: np.ndarray, colours: np.ndarray) -> None:
-    """Write a label map as an 8-bit palette image whose pixel values are the labels."""
-    from PIL import Image
-
-    image = Image.fromarray(labels.astype(np.uint8))
-    image.putpalette(colours.astype(np.uint8).tobytes())
-    image.save(path, format="PNG")
-
-
-def write_nifti(path: Path, labels: np.ndarray, source: Path) -> None:
-    """Write labels as compressed NIfTI with the affine and the header of another such file."""
-    import nibabel
-
-    like: Any = nibabel.load(source)
-    labels = labels.astype(np.uint8) if labels.dtype == bool else labels  # NIfTI has no bool
-    image = type(like)(labels, like.affine, like.header, dtype=labels.dtype)
-    image.header["cal_min"] = image.header["cal_max"] = 0  # the range of shades in a viewer
-    path.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read a picture as RGB, uint8 of shape (height, width, 3)."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise CommandError(f"{path}: not a readable picture") from error

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..config import Config
+from ...config import Config
+from ..statistics import standard_error
 from .candidates import Scorer, target
-from .folds import standard_error
 
 
 def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> np.ndarray:
@@ -18,17 +18,23 @@ def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> np
     array, shape (class, pruning_prob, presence)
     """
     active = scorer.active(config.pruning_prob)
-    before = scorer(config)
-    result = np.tile(before, (len(active), len(pruning_probs), 1))
-    for c, high in enumerate(scorer.high):
-        other = active.copy()
-        other[c] = not active[c]
-        changed = [bool(high > scorer.high.dtype.type(p)) != active[c] for p in pruning_probs]
+    result = np.tile(scorer(config), (len(active), len(pruning_probs), 1))
+    for c in range(len(active)):
+        changed = [scorer.active(p)[c] != active[c] for p in pruning_probs]
         if any(changed):
-            # 1 prunes a class and 0 does not, whatever its probabilities are.
-            pruning = tuple(np.where(other, 0.0, 1.0).tolist())
-            result[c, changed] = scorer(replace(config, pruning_prob=pruning))
+            switched = active.copy()
+            switched[c] = not active[c]
+            result[c, changed] = scorer(keeping(config, switched))
     return result
+
+
+def keeping(config: Config, active: np.ndarray) -> Config:
+    """Return settings that leave these classes, whatever the probabilities are.
+
+    The largest probability of a class is never above 1, and that of a class that any pruning
+    leaves is above 0.
+    """
+    return replace(config, pruning_prob=tuple(np.where(active, 0.0, 1.0).tolist()))
 
 
 def search(

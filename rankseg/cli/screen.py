@@ -1,9 +1,8 @@
-"""What the commands that read many files share: options, progress, tables, bad files."""
+"""What the commands print alike: progress, tables, notes, and what was left out."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 from rich import box
@@ -12,33 +11,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from .errors import EXIT_CODE, describe
-
-ProbsFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="PROBS",
-        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file.",
-    ),
-]
-LabelsFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="LABELS",
-        help="Folder of labels of the same names, .png too; or PROBS again if its .npz files "
-        "hold both.",
-    ),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REGEX",
-        help="Regular expression that finds the patient or sequence in a name, for example "
-        "'(patient\\d+)'. Its cases are not independent, and are kept together.",
-    ),
-]
-VoidIndex = Annotated[int, typer.Option(help="Label of pixels that do not count.")]
-ClassAxis = Annotated[int, typer.Option(help="Axis of the classes, -1 for the last.")]
-LabelsKey = Annotated[str | None, typer.Option(help="Name of the labels in .npz and .pt files.")]
 
 
 def new_progress() -> Progress:
@@ -65,7 +37,7 @@ def case_progress(total: int) -> Iterator[Callable[[str, int], None]]:
 
 
 def new_table(title: str, headings: Sequence[str], words: Collection[str]) -> Table:
-    """Return a table without rows; columns of `words` may wrap, those of numbers not."""
+    """Return a table without lines; columns of `words` may wrap, those of numbers not."""
     table = Table(
         title=title,
         title_justify="left",

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .. import metrics
-from .cases import Case
+from ... import metrics
+from ..cases.case import Case
 
 METRICS = {"dice": metrics.dice, "iou": metrics.iou}
 TITLES = {"dice": "Dice", "iou": "IoU"}

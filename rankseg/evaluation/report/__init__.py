@@ -1,0 +1,1 @@
+"""An evaluation for readers: tables, sentences, pictures, one HTML page."""

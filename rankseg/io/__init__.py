@@ -1,0 +1,1 @@
+"""Files: arrays and labels read, labels written, and a result that appears whole or not."""
