@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
+from .docstrings import shared_parameters
+from .functional import rankseg
 from .io.replacing import replacing
-from .validation import LABEL_PARAMS, check_settings
+from .settings import PRUNED, SCORES, SOLVER_PARAMS, Settings, check_settings
 
 SUFFIXES = (".toml", ".json")
 SETTINGS = ("metric", "smooth", "output_mode", "solver", "pruning_prob")

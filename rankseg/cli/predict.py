@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..io.reading import PROBS_SUFFIXES
-from ..validation import METRICS, SOLVERS
+from ..settings import METRICS, SOLVERS
 from .errors import CommandError, one_line_errors
 from .options import (
     Activation,

@@ -10,7 +10,9 @@ from array_api_compat import array_namespace
 
 from ... import arrays
 from ...arrays import Array
-from ...validation import MODES, VOID_INDEX, check_void_index, choice, open_map
+from ...opening import open_rows
+from ...settings import MODES, Settings, check_void_index
+from ...validation import choice
 from .case import Case
 from .files import Cases
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...predictor import RankSEG
-from ...validation import MODES, SOLVERS, choice
+from ...settings import MODES, SOLVERS
+from ...validation import choice
 from .scores import TITLES
 
 BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}

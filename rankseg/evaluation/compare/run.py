@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...validation import MODES, VOID_INDEX, check_void_index, choice
+from ...settings import MODES, Settings, check_void_index
+from ...validation import choice
 from ..cases.checking import checked_cases, no_usable_case
 from ..cases.files import Cases
 from .methods import Method, default_methods

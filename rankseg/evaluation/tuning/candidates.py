@@ -11,7 +11,7 @@ from ...config import Config
 from ...metrics import class_presence, mean_score
 from ...objectives import ACCURACY
 from ...predictor import RankSEG
-from ...validation import SOLVERS
+from ...settings import SOLVERS
 from ..cases.case import Case
 from ..compare.methods import BASELINES
 from ..compare.scores import METRICS, PRESENCES, TITLES, label_form

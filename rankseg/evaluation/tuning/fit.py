@@ -6,7 +6,8 @@ import numpy as np
 
 from ...activations import sigmoid
 from ...calibration import KINDS, Calibration
-from ...validation import VOID_INDEX, choice, number
+from ...settings import Settings
+from ...validation import choice, number
 
 LEAST_SCALE = 0.05
 """Scales below this would turn the order of a class's pixels into noise, or around."""

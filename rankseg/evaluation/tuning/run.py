@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...config import Config
-from ...validation import MODES, VOID_INDEX, check_void_index, choice, number
+from ...settings import MODES, Settings, check_void_index
+from ...validation import choice, number
 from ..cases.source import Source
 from ..compare.scores import TITLES
 from ..statistics import standard_error
