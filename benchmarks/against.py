@@ -1,11 +1,11 @@
 """Two versions of rankseg in turn: the table of ``cpu.py --against PYTHON``.
 
 Each version is a process that stays alive and reads the same maps. A run is some calls of one
-function, the same number in both versions, and counts as long as the fastest of them. Runs
-alternate, old, new, old, new, and each pair of neighbours gives one ratio. The interval of a row
-is that of the median ratio by the sign test: it assumes nothing about how the times are spread.
-Argmax, which is the same code in both, has rows of its own: how far their intervals are from 1 is
-what the machine adds.
+function, the same number in both versions, on a map that was just read, and counts as long as the
+fastest of them. Runs alternate, old, new, old, new, and each pair of neighbours gives one ratio.
+The interval of a row is that of the median ratio by the sign test: it assumes nothing about how the
+times are spread. Argmax, which is the same code in both, has rows of its own: how far their
+intervals are from 1 is what the machine adds.
 """
 
 import math
@@ -176,14 +176,12 @@ def timed_calls(names: list[str], pair: Pair, function: str, arguments: dict[str
         remark = f"not in {' or '.join(refused)}" if "old" in refused else LOST
         return Compared(names, [], [], remark=remark)
     calls = max(LEAST_CALLS, math.ceil(RUN_SECONDS / max(found.values())))
-    return in_turn(
-        names,
-        pair.repeats,
-        *(
-            partial(peer.seconds, function, calls, pair.processor, **arguments)
-            for peer in pair.versions.values()
-        ),
-    )
+
+    def run(peer: Peer) -> float:
+        peer.reload()  # where a map lies in memory matters: one place for all runs would be a bias
+        return peer.seconds(function, calls, pair.processor, **arguments)
+
+    return in_turn(names, pair.repeats, *(partial(run, peer) for peer in pair.versions.values()))
 
 
 def import_seconds(python: list[str], processor: bool) -> float:

@@ -212,7 +212,12 @@ class Peer:
 
     def load_file(self, file: Path, library: str) -> None:
         """Have it read the map that the next requests are about."""
-        self._ask("load", file=str(file), library=library)
+        self.loaded = {"file": str(file), "library": library}
+        self.reload()
+
+    def reload(self) -> None:
+        """Have it read the same map again, to another place in memory."""
+        self._ask("load", **self.loaded)
 
     def seconds(
         self, function: str = "rankseg", calls: int = 1, processor: bool = False, **arguments: Any

@@ -2,7 +2,7 @@
 
     python benchmarks/maps.py
 
-describes them: how many classes are active, and how many pixels are contested (selected by no
+describes them: how many classes are active, and how many pixels are in conflict (selected by no
 class or by several).
 """
 
@@ -111,18 +111,18 @@ def frames(collection: str) -> Iterator[np.ndarray]:
 
 
 def describe(name: str, probs: np.ndarray) -> list[str]:
-    """Return a row: active classes, contested pixels, how certain the pixels are."""
+    """Return a row: active classes, pixels in conflict, how certain the pixels are."""
     from rankseg import thresholds
 
     found = thresholds(probs)
     cut = found.threshold.reshape(*probs.shape[:2], *[1] * (probs.ndim - 2))
-    claims = np.count_nonzero(probs > cut, axis=1)
+    votes = np.count_nonzero(probs > cut, axis=1)
     certainty = np.quantile(np.max(probs, axis=1), [0.05, 0.25, 0.5])
     return [
         name,
         f"{np.count_nonzero(found.active)} of {probs.shape[1]}",
-        f"{np.mean(claims == 0):.2%}",
-        f"{np.mean(claims > 1):.2%}",
+        f"{np.mean(votes == 0):.2%}",
+        f"{np.mean(votes > 1):.2%}",
         " / ".join(f"{value:.2f}" for value in certainty),
     ]
 

@@ -68,13 +68,13 @@ def random_maps(count: int) -> Iterator[np.ndarray]:
         yield (noise, regions, objects)[i % 3](rng)
 
 
-def loss(probs: np.ndarray, wanted: np.ndarray, got: np.ndarray, settings: dict) -> float:
+def loss(probs: np.ndarray, wanted: np.ndarray, found: np.ndarray, settings: dict) -> float:
     """Return by how much the expected metric is lower."""
-    if np.array_equal(wanted, got):
+    if np.array_equal(wanted, found):
         return 0.0
     expected = EXPECTED[settings.get("metric", "dice")]
     smooth = settings.get("smooth", 0.0)
-    scores = [expected(probs, x, smooth, "rma").mean(axis=1) for x in (wanted, got)]
+    scores = [expected(probs, x, smooth, "rma").mean(axis=1) for x in (wanted, found)]
     return float(np.max(scores[0] - scores[1]))
 
 
@@ -89,12 +89,12 @@ def compare(name: str, probs: Iterator[np.ndarray], profile: str) -> Iterator[li
                     profile=profile, num_classes=p.shape[1], spatial_ndim=p.ndim - 2, **settings
                 )
                 sessions[key] = run.session(model)
-            (got,) = run.once(sessions[key], {"probs": p})
+            (found,) = run.once(sessions[key], {"probs": p})
             wanted = rankseg(p, **settings)
             total[0] += 1
             total[1] += wanted.size
-            total[2] += np.count_nonzero(got != wanted)
-            total[3] = max(total[3], loss(p, wanted, got, settings))
+            total[2] += np.count_nonzero(found != wanted)
+            total[3] = max(total[3], loss(p, wanted, found, settings))
     for settings, (count, size, different, worst) in zip(SETTINGS, totals, strict=True):
         words = ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
         agreement = f"{100 * (1 - different / size):.5f} %" if size else "-"

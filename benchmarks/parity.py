@@ -139,9 +139,9 @@ class Comparison:
         p = self.probs[:, pixels].astype(np.float64)
         gain = self._score(size + 1, overlap + p, mass) - self._score(size, overlap, mass)
         span = self._score(size + 1, overlap + 1, mass) - self._score(size + 1, overlap, mass)
-        heirs = self.active if np.any(self.active) else np.ones_like(self.active)
-        selected = mask[:, pixels]
-        eligible = np.where(np.any(selected, axis=0), selected, heirs[:, None])
+        active = self.active if np.any(self.active) else np.ones_like(self.active)
+        votes = mask[:, pixels]
+        eligible = np.where(np.any(votes, axis=0), votes, active[:, None])
         to_beat = np.max(np.where(eligible, gain - TOLERANCE * span, -np.inf), axis=0)
         label = labels[pixels], np.arange(pixels.size)
         return eligible[label] & ((gain + TOLERANCE * span)[label] >= to_beat)

@@ -4,13 +4,12 @@
 """
 
 import argparse
-import os
-import statistics
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from harness import data_folder, medians, wall_clock
 
 from rankseg.functional import rankseg
 from rankseg.metrics import class_presence, dice, expected_dice, mean_score
@@ -31,9 +30,9 @@ def hard_rows() -> dict[str, np.ndarray]:
     }
 
 
-def real_frames(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def real_frames(folder: str, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield probabilities (1, class, height, width) and labels (1, height, width)."""
-    files = sorted((Path(os.environ["RANKSEG_DATA"]) / "camvid_espnet").glob("*.npz"))
+    files = sorted(Path(folder, "camvid_espnet").glob("*.npz"))
     for file in files[:: max(1, len(files) // count)]:
         data = np.load(file)
         probs = data["probs"].astype(np.float32)
@@ -46,14 +45,9 @@ def solve(probs: np.ndarray, solver: str) -> np.ndarray:
     return rankseg(probs, metric, output_mode="multilabel", solver=solver, pruning_prob=0.0)
 
 
-def seconds(function: Callable[[], object], repeats: int = 3) -> float:
-    """Return the median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def seconds(call: Callable[[], object]) -> float:
+    """Return the median time of three calls."""
+    return medians({"": partial(wall_clock, call)}, repeats=3)[""]
 
 
 def table(title: str, maps: dict[str, list[np.ndarray]]) -> None:
@@ -65,7 +59,7 @@ def table(title: str, maps: dict[str, list[np.ndarray]]) -> None:
         for solver in SOLVERS:
             reached = [expected_dice(p, solve(p, solver), method="exact") for p in probs]
             loss = np.concatenate([(b - r).ravel() for b, r in zip(best, reached, strict=True)])
-            cost = sum(seconds(lambda p=p, s=solver: solve(p, s)) for p in probs) / len(probs)
+            cost = sum(seconds(partial(solve, p, solver)) for p in probs) / len(probs)
             cells.append(f"{1e3 * cost:.1f} ms, {loss.mean():.1e} / {loss.max():.1e}")
         print(f"| {name} | " + " | ".join(cells) + " |")
 
@@ -121,12 +115,11 @@ def main() -> None:
     options = parser.parse_args()
     print("Time a call, and expected Dice lost to the exact optimum: mean / largest over rows")
     table("hard rows, 40 x 400", {name: [p] for name, p in hard_rows().items()})
-    if "RANKSEG_DATA" in os.environ:
-        frames = list(real_frames(options.frames))
+    folder = data_folder()
+    if folder is not None:
+        frames = list(real_frames(folder, options.frames))
         table("real maps", {"CamVid, 11 x 360 x 480": [p for p, _ in frames[:3]]})
         refinement(frames)
-    else:
-        print("\nSKIPPED real maps: set RANKSEG_DATA")
     if options.figure:
         figure(options.figure)
 
