@@ -10,10 +10,10 @@ from onnx import ModelProto, helper
 from .. import __version__
 from ..calibration import Calibration
 from ..validation import choice
+from .emitter.tail import FORMS
 from .files import OF_OUTPUT, appended, load, save
-from .graph import FORMS
-from .index import GraphIndex
-from .plan import plan
+from .head.index import GraphIndex
+from .head.plan import plan
 from .settings import TailSettings
 from .splice import Splice
 

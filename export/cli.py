@@ -122,7 +122,7 @@ def info(model: ModelArgument) -> None:
         from onnx import TensorProto
 
         from .files import appended, described, load
-        from .index import GraphIndex, shape_words
+        from .head.index import GraphIndex, shape_words
 
         loaded, digest = load(model)
         index, records = GraphIndex(loaded), appended(loaded)
@@ -165,9 +165,9 @@ def verify(
 ) -> None:
     """Run a model made by append, and compare it with NumPy: agreement, time and memory."""
     with one_line_errors(), library_errors():
-        from .feeds import picture_feed
         from .files import load
-        from .verification import verify as check
+        from .verification.feeds import picture_feed
+        from .verification.verify import verify as check
 
         feeds = None
         if image is not None:
@@ -311,8 +311,8 @@ def _listed(settings: dict[str, Any]) -> str:
 
 def _prospect(index: Any, output: Any) -> list[str]:
     """Say what an output ends in, and what append would do with it."""
-    from .plan import plan
-    from .recognize import recognize
+    from .head.plan import plan
+    from .head.recognize import recognize
 
     found: tuple[str, ...] = ()
     try:

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..files import check_target, replacing
-from .index import default_opset
+from .head.index import default_opset
 from .names import subgraphs
 
 OLDEST_OPSET = 11

@@ -9,8 +9,8 @@ from onnx import ModelProto, TensorProto, helper
 from .. import __version__
 from ..calibration import Calibration
 from ..validation import choice
+from .emitter.tail import DOMAIN, FORMS, Tail, as_function, summary, tail
 from .files import METADATA
-from .graph import DOMAIN, FORMS, Tail, as_function, summary, tail
 from .settings import TailSettings
 
 DEFAULT_OPSET = 17

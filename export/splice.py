@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from .graph import as_function, summary, tail
-from .index import GraphIndex, attribute
+from .emitter.tail import as_function, summary, tail
+from .head.index import GraphIndex, attribute
+from .head.recognize import Ending, smaller_axis
 from .names import remove_unused, rename, unused_prefix, value_names
 from .nodes import Nodes
-from .recognize import Ending, smaller_axis
 from .settings import LABEL_DTYPES, TailSettings
 
 FUNCTION_IR = 8

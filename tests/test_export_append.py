@@ -16,7 +16,8 @@ from rankseg.calibration import Calibration
 from rankseg.export import verify
 from rankseg.export.append import append_rma, appended, save
 from rankseg.export.files import external_files
-from rankseg.export.recognize import GraphIndex, recognize
+from rankseg.export.head.index import GraphIndex
+from rankseg.export.head.recognize import recognize
 from rankseg.functional import rankseg
 
 NEWEST = onnx.defs.onnx_opset_version()

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from rankseg.export import rma_model
 from rankseg.export.append import append_rma, save
-from rankseg.export.verification import picture_feed, random_feeds, verify
+from rankseg.export.verification.feeds import picture_feed, random_feeds
+from rankseg.export.verification.verify import verify
 
 
 def segmenter(ending, opset=17, shape=(1, 3, 48, 64), dtype=TensorProto.FLOAT):

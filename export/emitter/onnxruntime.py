@@ -10,8 +10,8 @@ gathered, and every further step reads only those.
 import numpy as np
 from onnx import TensorProto
 
+from ..settings import LABEL_DTYPES
 from .fragment import Value, maximum, minimum
-from .settings import LABEL_DTYPES
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
 THIN_PIXELS = {2: 32, 3: 16}

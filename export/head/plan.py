@@ -3,9 +3,9 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from .fold import without_softmax
 from .index import GraphIndex, shape_words
 from .recognize import Ending, recognize
+from .without_softmax import without_softmax
 
 
 def plan(

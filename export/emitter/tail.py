@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import onnx
 from onnx import FunctionProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from ..validation import check_class_axis
-from .dense import DenseSolver
-from .files import OLDEST_OPSET
+from ...validation import check_class_axis
+from ..files import OLDEST_OPSET
+from ..settings import TailSettings
 from .fragment import Value
-from .settings import TailSettings
-from .sparse import SparseSolver
+from .onnxruntime import SparseSolver
+from .static import DenseSolver
 
 DOMAIN = "ai.rankseg"
 FUNCTION = "RankSEG"

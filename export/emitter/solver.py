@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from onnx import TensorProto
 
-from ..objectives import OBJECTIVES, Dice
+from ...objectives import OBJECTIVES, Dice
+from ..settings import LABEL_DTYPES, TailSettings
 from .fragment import Fragment, Operand, Value, maximum, minimum
 from .probabilities import probabilities
-from .settings import LABEL_DTYPES, TailSettings
 
 START = 0.4
 """First threshold of a row that the thinned map does not show."""

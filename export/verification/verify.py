@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from ..activations import sigmoid, softmax
-from ..calibration import Calibration
-from ..expected import expected_dice, expected_iou
-from ..functional import rankseg
-from .feeds import Feeds, picture_feed, random_feeds
-from .files import appended, described, load
-from .parts import showing, until, with_plain_decision
+from ...activations import sigmoid, softmax
+from ...calibration import Calibration
+from ...expected import expected_dice, expected_iou
+from ...functional import rankseg
+from ..files import appended, described, load
+from .feeds import Feeds, random_feeds
 from .running import Runner, medians
-
-__all__ = ["Verification", "picture_feed", "random_feeds", "verify"]
+from .submodels import showing, until, with_plain_decision
 
 
 @dataclass(frozen=True)

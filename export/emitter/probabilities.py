@@ -3,9 +3,9 @@
 import numpy as np
 from onnx import TensorProto
 
-from ..calibration import Calibration
+from ...calibration import Calibration
+from ..settings import TailSettings
 from .fragment import Value
-from .settings import TailSettings
 
 
 def probabilities(source: Value, settings: TailSettings, class_axis: int, ndim: int) -> Value:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from onnx import NodeProto, TensorProto
 
+from ..names import used_values
 from .index import GraphIndex, attribute
-from .names import used_values
 from .recognize import Ending
 from .softmax import softmax_of
 

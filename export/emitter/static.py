@@ -2,8 +2,8 @@
 
 from functools import partial
 
+from ..settings import LABEL_DTYPES
 from .fragment import Value, maximum
-from .settings import LABEL_DTYPES
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
 STEPS = 5
