@@ -8,8 +8,10 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx.reference import ReferenceEvaluator
 
+from rankseg import __version__ as version
 from rankseg import activations, thresholds
 from rankseg.export import TailSettings, rma_model, tail
+from rankseg.export.record import recorded
 from rankseg.functional import rankseg
 
 NEWEST = onnx.defs.onnx_opset_version()
@@ -267,11 +269,15 @@ def test_static_profile_reduces_over_constants():
 
 
 def test_metadata_and_shapes():
+    settings = {"metric": "iou", "smooth": 1.0, "pruning_prob": (0.5, 0.0, 1.0, 0.5, 0.5)}
+    model = rma_model(num_classes=5, layout="NHWC", **settings)
+    assert [entry.key for entry in model.metadata_props] == ["rankseg.output.labels"]
+    found = recorded(model)["labels"]
+    assert (found["metric"], found["smooth"]) == ("iou", 1.0)
+    assert found["pruning_prob"] == [0.5, 0.0, 1.0, 0.5, 0.5]
+    assert (found["input"], found["class_axis"], found["result"]) == ("probs", 3, "labels")
+    assert found["rankseg"] == version
     model = rma_model(metric="iou", smooth=1.0, num_classes=5)
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    assert found["rankseg.solver"] == "RMA"
-    assert found["rankseg.metric"] == "iou"
-    assert found["rankseg.smooth"] == "1.0"
     source, result = model.graph.input[0], model.graph.output[0]
     sizes = [d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim]
     assert (source.name, sizes) == ("probs", ["batch", 5, "height", "width"])

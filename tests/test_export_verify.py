@@ -10,8 +10,7 @@ pytest.importorskip("onnxruntime")
 import onnx
 from onnx import TensorProto, helper
 
-from rankseg.export import rma_model
-from rankseg.export.append import append_rma, save
+from rankseg.export import append_rma, rma_model, save
 from rankseg.export.verification.feeds import picture_feed, random_feeds
 from rankseg.export.verification.verify import verify
 

@@ -40,13 +40,17 @@ BARRED = 8.0
 
 
 class Rows(NamedTuple):
-    """What is known of each row: values of shape (batch, class, 1, ...)."""
+    """What is known of each row: values of shape (batch, class, 1, ...).
+
+    `classes` has their numbers where only some were kept.
+    """
 
     mass: Value
     high: Value
     active: Value
     offset: float
     base: Value
+    classes: Value | None
 
     def threshold(self, size: Operand, overlap: Value) -> Value:
         """Return `objective.threshold` of so many pixels with this sum."""
@@ -69,13 +73,10 @@ class Solver:
     """What both profiles share."""
 
     def __init__(
-        self, settings: TailSettings, prefix: str, opset: int, ndim: int, classes: int | None
+        self, fragment: Fragment, settings: TailSettings, ndim: int, classes: int | None
     ) -> None:
-        self.settings, self.classes = settings, classes
-        self.numbers: Value | None = None
-        static = settings.profile == "static"
-        self.state = TensorProto.FLOAT if static else TensorProto.DOUBLE
-        self.fragment = Fragment(prefix, opset, self.state)
+        self.fragment, self.settings, self.classes = fragment, settings, classes
+        self.state = fragment.state
         self.ndim, self.axes = ndim, list(range(2, 2 + max(ndim, 2)))  # a line has width 1
         self.objective = OBJECTIVES[settings.metric](settings.smooth)
 
@@ -96,7 +97,7 @@ class Solver:
             return masks
         order = [0, *range(2, 2 + self.ndim)]
         order.insert(position, 1)
-        return self.fragment.add("Transpose", [masks], masks.dtype, "masks", perm=order)
+        return masks.transpose(order, "masks")
 
     def labels(self, p: Value) -> Value:
         """Return the class of each pixel, (batch, *spatial)."""
@@ -129,15 +130,21 @@ class Solver:
 
     def measure(self, p: Value) -> tuple[Value, Rows]:
         """Return the rows that matter, and what is known of them."""
-        p, high, active = self.keep_heirs(p, *self.activity(p))
+        high, active = self.activity(p)
+        classes = self.eligible(p, active)
+        if classes is not None:
+            p, high, active = (
+                self.fragment.add("Gather", [x, classes], x.dtype, axis=1)
+                for x in (p, high, active)
+            )
         mass = p.sum(self.axes, self.state)
         offset, base = self.objective.line(mass)
         base = maximum(base, self.fragment.constant(TINY, self.state, "tiny"))
-        return p, Rows(mass, high, active, offset, base)
+        return p, Rows(mass, high, active, offset, base, classes)
 
-    def keep_heirs(self, p: Value, high: Value, active: Value) -> tuple[Value, Value, Value]:
-        """Drop classes that cannot get a pixel, where that pays."""
-        return p, high, active
+    def eligible(self, p: Value, active: Value) -> Value | None:
+        """Return the numbers of the classes that may get a pixel, where it pays to drop others."""
+        return None
 
     def first_guess(self, p: Value, rows: Rows) -> Value:
         """Solve the thinned map, whose thresholds are close to those of the whole."""
@@ -201,19 +208,18 @@ class Solver:
         claimed = minimum(claims, f.constant(1.0, p.dtype, "one_claim"))
         contest = growth + (mask - claimed)
         winner = f.add("ArgMax", [contest], TensorProto.INT64, "winner", axis=1, keepdims=1)
-        if self.numbers is not None:
-            inputs = [self.numbers, winner]
+        if rows.classes is not None:
+            inputs = [rows.classes, winner]
             winner = f.add("Gather", inputs, TensorProto.INT64, "winning_class", axis=0)
         if self.settings.void:
             taken = claimed.cast(TensorProto.INT64)
             winner = winner * taken + (1 - taken) * self.settings.void_index
         return winner
 
-    def sliver(self, low: Value, rows: Rows, top: Value | None = None) -> Value:
-        """Return the width that `Dice.sliver` bounds."""
+    def interval(self, rows: Rows) -> Value:
+        """Return the width of the undecided interval, which `Dice.sliver` bounds."""
         assert isinstance(self.objective, Dice)
-        width = self.objective.sliver(rows.mass)
-        return width if top is None else minimum(width, top - low)
+        return self.objective.sliver(rows.mass)
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
         """Return the best threshold across the sliver, or one that leaves the mask empty."""

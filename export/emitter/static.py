@@ -10,7 +10,7 @@ STEPS = 5
 """Steps on the whole map: as many as objects of a few pixels take that thinning misses."""
 
 
-class DenseSolver(Solver):
+class StaticSolver(Solver):
     """Profile "static"."""
 
     def strides(self, p: Value) -> Value:
@@ -27,7 +27,7 @@ class DenseSolver(Solver):
             threshold = maximum(threshold, better) if i else better
         if self.undecided:
             self.fragment.scope = "end/"
-            width = self.sliver(threshold, rows)
+            width = self.interval(rows)
             threshold = self.finish(threshold, width, rows, partial(self.scan, p), p.dtype)
         self.fragment.scope = ""
         return self.round_down(self.where_active(threshold, rows), p.dtype)
