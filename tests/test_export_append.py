@@ -185,6 +185,41 @@ def test_resize_to_the_input(opset):
     np.testing.assert_allclose(values, doubled(doubled(small, 2), 3), rtol=1e-5, atol=1e-5)
 
 
+BEST = node("ArgMax", "logits", "best", axis=1, keepdims=0)
+SHAPED = {
+    "plain": [node("Identity", "logits", "y")],
+    "last": [node("Transpose", "logits", "y", perm=[0, 2, 3, 1])],
+    "kept": [node("ArgMax", "logits", "y", axis=1)],
+    "dropped": [BEST, node("Identity", "best", "y")],
+    "cast": [BEST, node("Cast", "best", "y", to=TensorProto.FLOAT)],
+    "turned": [BEST, node("Transpose", "best", "y", perm=[0, 2, 1])],
+    "widened": [BEST, *with_axes("Unsqueeze", "best", "y", [3], 17)],
+    "squeezed": with_axes("Squeeze", "logits", "y", [0], 17),
+}
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("resize_to", [None, "input", (30, 50)])
+@pytest.mark.parametrize("ending", SHAPED)
+def test_the_declared_shape_is_that_of_a_run(ending, resize_to, mode):
+    out_type = TensorProto.INT64 if ending in ("kept", "dropped", "turned", "widened") else None
+    model = make_model(SHAPED[ending], out_type=out_type)
+    made = append_rma(
+        model, activation="softmax", resize_to=resize_to, output_mode=mode, name="result"
+    )
+    (found,) = run(made, {"x": picture()}, "result")
+    dims = made.graph.output[0].type.tensor_type.shape.dim
+    assert len(dims) == found.ndim
+    declared = [
+        dim.dim_value if dim.HasField("dim_value") else size
+        for dim, size in zip(dims, found.shape, strict=True)
+    ]
+    assert declared == list(found.shape)
+    assert {30, 50} <= set(found.shape) or resize_to != (30, 50)
+    if resize_to is None:
+        assert all(dim.HasField("dim_value") for dim in dims)
+
+
 def doubled(x, axis):
     """Linear interpolation with half-pixel centres to twice the length."""
     x = np.moveaxis(x, axis, -1)
