@@ -109,21 +109,21 @@ def append_rma(
         raise ValueError(f"output {output or done[0]!r} is RankSEG's already")
     # What is kept needs the Softmax, and resized probabilities are not those of resized logits.
     fold = resize_to is None and not keep_outputs
-    ending = plan(index, output, activation, class_axis, fold)
-    settings = replace(settings, activation=ending.activation)
+    head = plan(index, output, activation, class_axis, fold)
+    settings = replace(settings, activation=head.activation)
     name = name or ("labels" if settings.multiclass else "masks")
-    splice = Splice(source, index, ending, settings)
+    splice = Splice(source, index, head, settings)
     spliced = splice.add(resize_to, form)
     result = splice.finish(spliced, name, keep_outputs)
     record(
         source,
         name,
         settings,
-        output=ending.output,
-        source=ending.source,
+        output=head.output,
+        source=head.source,
         resize_to=resize_to,
-        input=spliced.map.value.name,
-        class_axis=spliced.map.axes.index("C"),
+        input=spliced.scores.value.name,
+        class_axis=spliced.scores.axes.index("C"),
         result=result,
         source_sha256=digest,
     )

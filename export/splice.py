@@ -10,15 +10,15 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from .emitter.fragment import Fragment, Value
 from .emitter.tail import STATES, as_function, emit, summary, tail
 from .head.index import GraphIndex, attribute
-from .head.recognize import Ending, smaller_axis
+from .head.recognize import Head, smaller_axis
 from .names import remove_unused, rename, unused_prefix, value_names
 from .settings import LABEL_DTYPES, TailSettings
 
 FUNCTION_IR = 8
 
 
-class Map(NamedTuple):
-    """A value of the graph, with a letter for each axis (N, C or S) and its size where known."""
+class Scores(NamedTuple):
+    """A map of probabilities or logits: a letter for each axis (N, C, S), and the sizes known."""
 
     value: Value
     axes: list[str]
@@ -36,7 +36,7 @@ class Spliced(NamedTuple):
 
     Attributes
     ----------
-    map : Map
+    scores : Scores
         What the tail reads.
     tail, result : Value
         What the tail computes, and the same as the output is to be.
@@ -46,7 +46,7 @@ class Spliced(NamedTuple):
         What was done, in words.
     """
 
-    map: Map
+    scores: Scores
     tail: Value
     result: Value
     shape: list[Any]
@@ -57,48 +57,39 @@ class Splice:
     """A model that gets a tail."""
 
     def __init__(
-        self, model: ModelProto, index: GraphIndex, ending: Ending, settings: TailSettings
+        self, model: ModelProto, index: GraphIndex, head: Head, settings: TailSettings
     ) -> None:
-        self.model, self.index, self.ending, self.settings = model, index, ending, settings
+        self.model, self.index, self.head, self.settings = model, index, head, settings
         self.fragment = Fragment(unused_prefix(model.graph), index.opset, STATES[settings.profile])
-        self.added = [i for i, letter in enumerate("NC") if letter not in (ending.axes or "")]
+        self.added = [i for i, letter in enumerate("NC") if letter not in (head.axes or "")]
 
     def add(self, resize_to: Any, form: str) -> Spliced:
         """Add all new nodes to the fragment."""
-        ending, settings, findings = self.ending, self.settings, list(self.ending.findings)
-        map = self._whole()
+        head, settings, findings = self.head, self.settings, list(self.head.findings)
+        scores = self._whole()
         if resize_to is not None:
-            map = self._resized(self._channels_first(map), resize_to)
+            scores = self._resized(self._channels_first(scores), resize_to)
             findings.append(f"values are resized to {resize_to} before it, bilinear")
-        if map.classes is not None:
-            settings.check_classes(map.classes)
-        if settings.multiclass and ending.followers:
+        if scores.classes is not None:
+            settings.check_classes(scores.classes)
+        if settings.multiclass and head.followers:
             settings = replace(settings, label_dtype="int64")
         nodes, before = self.fragment.nodes, len(self.fragment.nodes)
-        made = self._tail(settings, map, form)
+        made = self._tail(settings, scores, form)
         after = len(nodes)
-        if settings.multiclass:
-            result = made.squeeze([0] * (0 in self.added), "one_sample")
-            if ending.argmax is not None:
-                result = self._as_argmax(result, ending.argmax)
-            wanted = LABEL_DTYPES[self.settings.label_dtype]
-        else:
-            order = _permutation(map.axes, self._with_added(ending.result_axes or ""))
-            result = self._ordered(made, order, "masks").squeeze(self.added, "masks_as_output")
-            wanted = TensorProto.BOOL
-        result = result.cast(wanted, "as_label_dtype")
+        result = self._labels(made) if settings.multiclass else self._masks(made, scores.axes)
         for node in nodes[:before] + nodes[after:]:
             node.name = node.output[0]
-        return Spliced(map, made, result, self._result_shape(map, resize_to), findings)
+        return Spliced(scores, made, result, self._result_shape(scores, resize_to), findings)
 
-    def _whole(self) -> Map:
+    def _whole(self) -> Scores:
         """Return the source with axes of length 1 for the batch or the classes it lacks."""
-        ending, shape = self.ending, list(self.ending.shape)
+        head, shape = self.head, list(self.head.shape)
         for i in self.added:
             shape.insert(i, 1)
-        source = Value(self.fragment, ending.source, ending.element_type)
-        return Map(
-            source.unsqueeze(self.added, "whole"), self._with_added(ending.axes or ""), shape
+        source = Value(self.fragment, head.source, head.element_type)
+        return Scores(
+            source.unsqueeze(self.added, "whole"), self._with_added(head.axes or ""), shape
         )
 
     def _with_added(self, axes: str) -> list[str]:
@@ -107,12 +98,12 @@ class Splice:
             listed.insert(i, "NC"[i])
         return listed
 
-    def _tail(self, settings: TailSettings, map: Map, form: str) -> Value:
+    def _tail(self, settings: TailSettings, scores: Scores, form: str) -> Value:
         """Add the tail, as nodes or as one node of a function."""
-        class_axis, ndim = map.axes.index("C"), map.axes.count("S")
-        classes = map.classes
+        class_axis, ndim = scores.axes.index("C"), scores.axes.count("S")
+        classes = scores.classes
         if form == "flat":
-            return emit(settings, map.value, ndim, classes, class_axis)
+            return emit(settings, scores.value, ndim, classes, class_axis)
         made = tail(
             settings,
             "map",
@@ -120,13 +111,13 @@ class Splice:
             opset=self.index.opset,
             spatial_ndim=ndim,
             num_classes=classes,
-            element_type=map.value.dtype,
+            element_type=scores.value.dtype,
             class_axis=class_axis,
         )
         node, function = as_function(made, "map", self.index.opset)
         result = Value(self.fragment, self.fragment.prefix + made.output, made.output_type)
         node.name = self.fragment.prefix + node.name
-        node.input[:], node.output[:] = [map.value.name], [result.name]
+        node.input[:], node.output[:] = [scores.value.name], [result.name]
         self._add_function(function, node)
         self.fragment.nodes.append(node)
         return result
@@ -144,34 +135,34 @@ class Splice:
     def _ordered(self, value: Value, order: list[int], name: str) -> Value:
         return value if order == sorted(order) else value.transpose(order, name)
 
-    def _channels_first(self, map: Map) -> Map:
+    def _channels_first(self, scores: Scores) -> Scores:
         """Return the map in float32 with its channels first."""
-        axes = ["N", "C"] + ["S"] * map.axes.count("S")
-        order = _permutation(map.axes, axes)
-        value = map.value.cast(TensorProto.FLOAT, "float")
+        axes = ["N", "C"] + ["S"] * scores.axes.count("S")
+        order = _permutation(scores.axes, axes)
+        value = scores.value.cast(TensorProto.FLOAT, "float")
         value = self._ordered(value, order, "channels_first")
-        return Map(value, axes, [map.shape[i] for i in order])
+        return Scores(value, axes, [scores.shape[i] for i in order])
 
-    def _resized(self, map: Map, resize_to: Any) -> Map:
+    def _resized(self, scores: Scores, resize_to: Any) -> Scores:
         """Resize a map with its channels first."""
         f = self.fragment
-        sizes, of_input = self._target(resize_to, map.axes.count("S"))
-        shape = map.shape[:2] + sizes
+        sizes, of_input = self._target(resize_to, scores.axes.count("S"))
+        shape = scores.shape[:2] + sizes
         if all(isinstance(size, int) for size in shape):
             wanted = f.constant(shape, TensorProto.INT64, "sizes")
         elif self.settings.profile == "static":
             raise ValueError("profile 'static' resizes only where all sizes are known")
         else:
-            lengths = f.add("Shape", [map.value], TensorProto.INT64, "shape")
+            lengths = f.add("Shape", [scores.value], TensorProto.INT64, "shape")
             batch = self._cut(lengths, 0, 2, "batch_class")
             spatial = of_input or f.constant(sizes, TensorProto.INT64, "spatial")
             wanted = f.add("Concat", [batch, spatial], TensorProto.INT64, "sizes", axis=0)
         empty = Value(f, "", TensorProto.FLOAT)
         if self.index.opset < 13:
             empty = f.constant([], TensorProto.FLOAT, "no_roi")
-        inputs = [map.value, empty, empty, wanted]
+        inputs = [scores.value, empty, empty, wanted]
         value = f.add("Resize", inputs, TensorProto.FLOAT, "resized", mode="linear")
-        return Map(value, map.axes, shape)
+        return Scores(value, scores.axes, shape)
 
     def _target(self, resize_to: Any, count: int) -> tuple[list[Any], Value | None]:
         """Return the spatial sizes, and the value that has them where they follow the input."""
@@ -202,12 +193,24 @@ class Splice:
         )
         return f.add("Slice", [shape, *ends], TensorProto.INT64, name)
 
+    def _labels(self, made: Value) -> Value:
+        """Give labels of the tail the shape and type that the output has."""
+        labels = made.squeeze([0] * (0 in self.added), "one_sample")
+        if self.head.argmax is not None:
+            labels = self._as_argmax(labels, self.head.argmax)
+        return labels.cast(LABEL_DTYPES[self.settings.label_dtype], "as_label_dtype")
+
+    def _masks(self, made: Value, axes: list[str]) -> Value:
+        """Give masks of the tail the axes that the output has."""
+        order = _permutation(axes, self._with_added(self.head.result_axes or ""))
+        return self._ordered(made, order, "masks").squeeze(self.added, "masks_as_output")
+
     def _as_argmax(self, labels: Value, argmax: NodeProto) -> Value:
         """Give labels the axes of the final ArgMax, and repeat the nodes behind it."""
         if attribute(argmax, "keepdims", 1):
-            labels = labels.unsqueeze([(self.ending.result_axes or "").index("C")], "as_argmax")
+            labels = labels.unsqueeze([(self.head.result_axes or "").index("C")], "as_argmax")
         renamed = {argmax.output[0]: labels.name}
-        for node in self.ending.followers:
+        for node in self.head.followers:
             copy, made = NodeProto(), node.output[0]
             copy.CopyFrom(node)
             renamed[made] = self.fragment.prefix + made
@@ -230,9 +233,9 @@ class Splice:
             taken = value_names(graph)
             graph.output.append(output)
         else:
-            position = self.index.outputs().index(self.ending.output)
+            position = self.index.outputs().index(self.head.output)
             del graph.output[position]
-            remove_unused(graph, self.ending.output)
+            remove_unused(graph, self.head.output)
             taken = value_names(graph)
             graph.output.insert(position, output)
         if name in taken:
@@ -252,21 +255,23 @@ class Splice:
         graph.node.extend(self.fragment.nodes)
         graph.value_info.extend(self.fragment.value_info)
 
-    def _result_shape(self, map: Map, resize_to: Any) -> list[Any]:
-        ending, axes = self.ending, self.ending.result_axes or ""
-        spatial = (size for letter, size in zip(map.axes, map.shape, strict=True) if letter == "S")
-        whole = {letter: map.shape[map.axes.index(letter)] for letter in "NC"}
+    def _result_shape(self, scores: Scores, resize_to: Any) -> list[Any]:
+        head, axes = self.head, self.head.result_axes or ""
+        spatial = (
+            size for letter, size in zip(scores.axes, scores.shape, strict=True) if letter == "S"
+        )
+        whole = {letter: scores.shape[scores.axes.index(letter)] for letter in "NC"}
         shape = [next(spatial) if letter == "S" else whole[letter] for letter in axes]
         if not self.settings.multiclass:
             return shape
         if "C" in axes:
             shape.pop(axes.index("C"))
-        if ending.argmax is None:
+        if head.argmax is None:
             return shape
-        if ending.followers:  # the labels have the shape of the output they replace
-            shape = list(self.index.shape(ending.output) or ())
+        if head.followers:  # the labels have the shape of the output they replace
+            shape = list(self.index.shape(head.output) or ())
             return shape if resize_to is None else [None] * len(shape)
-        if attribute(ending.argmax, "keepdims", 1):
+        if attribute(head.argmax, "keepdims", 1):
             shape.insert(axes.index("C"), 1)
         return shape
 

@@ -254,8 +254,8 @@ def parts(source, output, axis, opset, largest=True, kind="ReduceSum", keepdims=
 @pytest.mark.parametrize("largest", [False, True])
 def test_softmax_in_parts(opset, largest):
     model = make_model(parts("logits", "y", 1, opset, largest), opset=opset)
-    ending = recognize(GraphIndex(model), "y")
-    assert ending.findings[1] == "probabilities by Softmax in parts over axis 1"
+    head = recognize(GraphIndex(model), "y")
+    assert head.findings[1] == "probabilities by Softmax in parts over axis 1"
     check(model, append_rma(model), "y")
 
 
@@ -635,8 +635,8 @@ def test_the_model_itself_is_not_changed():
 
 
 def test_findings_are_words():
-    ending = recognize(GraphIndex(make_model(SOFTMAX_LAST)), "y")
-    assert str(ending).splitlines() == [
+    head = recognize(GraphIndex(make_model(SOFTMAX_LAST)), "y")
+    assert str(head).splitlines() == [
         "output 'y': float [1, 5, 24, 32]",
         "probabilities by Softmax over axis 3, then Transpose",
         "5 classes on axis 1, by the nodes before it",

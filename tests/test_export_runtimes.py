@@ -149,10 +149,10 @@ def test_the_check_passes_a_tie():
 def test_the_maps_have_pixels_to_compete_for():
     for given in (None, "logits"):
         probs = scores(SETTINGS[0], given)[2]
-        claims = rankseg(probs, output_mode="multilabel").sum(axis=1)
-        assert np.all(np.mean(claims != 1, axis=(1, 2)) > 1e-3)
-        assert np.any(claims == 0)
-        assert np.any(claims > 1)
+        votes = rankseg(probs, output_mode="multilabel").sum(axis=1)
+        assert np.all(np.mean(votes != 1, axis=(1, 2)) > 1e-3)
+        assert np.any(votes == 0)
+        assert np.any(votes > 1)
 
 
 @pytest.mark.parametrize("opset", OPSETS)

@@ -270,12 +270,12 @@ class OnnxruntimeSolver(Solver):
         """Return the class of each gathered pixel, (batch, pixel)."""
         p, before = gathered.p, gathered.before
         mask = (p > threshold).cast(p.dtype, "mask")
-        claims = mask.reduce("ReduceSum", [1], "claims")
-        sole = mask * (claims == 1.0).cast(p.dtype)
+        votes = mask.reduce("ReduceSum", [1], "claims")
+        sole = mask * (votes == 1.0).cast(p.dtype)
         size = first.size + self.total(sole - before)
         some = (size > 0.5).cast(self.state)
         overlap = (first.overlap + self.total((sole - before) * p)) * some
-        winner = self.winners(p, mask, claims, Masks(threshold, size, overlap), rows)
+        winner = self.winners(p, mask, votes, Masks(threshold, size, overlap), rows)
         return winner.reshape([0, -1])
 
     def write(self, winner: Value, where: Value, chosen: Value, p: Value) -> Value:

@@ -27,7 +27,7 @@ THIN_STEPS = 2
 """Steps on the thinned map."""
 
 GRID = 5
-"""Thresholds tried across the sliver of Dice with `smooth`."""
+"""Thresholds tried across the undecided interval of Dice with `smooth`."""
 
 NO_PIXEL = 2.0
 """A threshold above every probability."""
@@ -35,8 +35,8 @@ NO_PIXEL = 2.0
 TINY = 1e-30
 """Below the sum of any row that has a pixel to select."""
 
-BARRED = 8.0
-"""More than two scaled increments can differ by."""
+PENALTY = 8.0
+"""More than two scaled increments can differ by: takes a class out of the competition."""
 
 
 class Rows(NamedTuple):
@@ -106,8 +106,8 @@ class Solver:
     def most_probable(self, p: Value) -> Value:
         """Return the most probable class, of those that escape pruning if any does."""
         _, active = self.activity(p)
-        barred = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
-        inputs, f = [p - barred * 2.0], self.fragment
+        penalty = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
+        inputs, f = [p - penalty * 2.0], self.fragment
         labels = f.add("ArgMax", inputs, TensorProto.INT64, "winner", axis=1, keepdims=0)
         return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
 
@@ -193,7 +193,7 @@ class Solver:
         """
         self.fragment.scope = "gain/"
         slope, offset, *curve = self.objective.increment(alone.size, alone.overlap, rows.mass)
-        scale = slope.reduce("ReduceMax", [1]) * BARRED
+        scale = slope.reduce("ReduceMax", [1]) * PENALTY
         outside = rows.active.reduce("ReduceMax", [1]) - rows.active
         slope, offset = slope / scale, offset / scale + outside * 2.0
         if not curve:
@@ -201,18 +201,18 @@ class Solver:
         slope, offset, full = slope / curve[0], offset / curve[0], 1.0 / curve[0]
         return (p * slope.cast(p.dtype) - offset.cast(p.dtype)) / (full.cast(p.dtype) - p)
 
-    def winners(self, p: Value, mask: Value, claims: Value, alone: Masks, rows: Rows) -> Value:
+    def winners(self, p: Value, mask: Value, votes: Value, alone: Masks, rows: Rows) -> Value:
         """Return the class of each pixel, with the class axis left at length 1."""
         f = self.fragment
         growth = self.growth(p, alone, rows)
-        claimed = minimum(claims, f.constant(1.0, p.dtype, "one_claim"))
-        contest = growth + (mask - claimed)
-        winner = f.add("ArgMax", [contest], TensorProto.INT64, "winner", axis=1, keepdims=1)
+        selected = minimum(votes, f.constant(1.0, p.dtype, "one_claim"))
+        penalised = growth + (mask - selected)
+        winner = f.add("ArgMax", [penalised], TensorProto.INT64, "winner", axis=1, keepdims=1)
         if rows.classes is not None:
             inputs = [rows.classes, winner]
             winner = f.add("Gather", inputs, TensorProto.INT64, "winning_class", axis=0)
         if self.settings.void:
-            taken = claimed.cast(TensorProto.INT64)
+            taken = selected.cast(TensorProto.INT64)
             winner = winner * taken + (1 - taken) * self.settings.void_index
         return winner
 
@@ -222,7 +222,7 @@ class Solver:
         return self.objective.sliver(rows.mass)
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
-        """Return the best threshold across the sliver, or one that leaves the mask empty."""
+        """Return the best threshold across the interval, or one that leaves the mask empty."""
         assert isinstance(self.objective, Dice)
         f, axis = self.fragment, self.axes[-2]
         nothing = rows.mass - rows.mass

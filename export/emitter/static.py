@@ -50,9 +50,9 @@ class StaticSolver(Solver):
         threshold = self.threshold(p, rows)
         self.fragment.scope = "labels/"
         mask = (p > threshold).cast(p.dtype, "mask")
-        claims = mask.reduce("ReduceSum", [1], "claims")
-        sole = mask * (claims == 1.0)
+        votes = mask.reduce("ReduceSum", [1], "claims")
+        sole = mask * (votes == 1.0)
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
-        winner = self.winners(p, mask, claims, alone, rows).squeeze([1])
+        winner = self.winners(p, mask, votes, alone, rows).squeeze([1])
         return winner.cast(LABEL_DTYPES[self.settings.label_dtype])

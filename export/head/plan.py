@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from .index import GraphIndex, shape_words
-from .recognize import Ending, recognize
+from .recognize import Head, recognize
 from .without_softmax import without_softmax
 
 
@@ -14,23 +14,23 @@ def plan(
     activation: str | None,
     class_axis: int | None,
     fold: bool = True,
-) -> Ending:
+) -> Head:
     """Choose the output and settle what it holds, or raise a ValueError that says what is open.
 
     With `fold` a final Softmax is left out where that is possible.
     """
-    ending = _choose_output(index, output, class_axis)
-    _check_activation(ending, activation)
-    _check_axes(ending)
+    head = _choose_output(index, output, class_axis)
+    _check_activation(head, activation)
+    _check_axes(head)
     if activation != "auto":
-        ending = replace(ending, activation=activation)
+        head = replace(head, activation=activation)
     if fold:
-        ending = without_softmax(index, ending)
-    words = f"tail behind {ending.source!r}, activation to add: {ending.activation or 'none'}"
-    return replace(ending, findings=(*ending.findings, words))
+        head = without_softmax(index, head)
+    words = f"tail behind {head.source!r}, activation to add: {head.activation or 'none'}"
+    return replace(head, findings=(*head.findings, words))
 
 
-def _choose_output(index: GraphIndex, output: str | None, class_axis: int | None) -> Ending:
+def _choose_output(index: GraphIndex, output: str | None, class_axis: int | None) -> Head:
     outputs = index.outputs()
     listed = ", ".join(f"{name!r} {shape_words(index.shape(name))}" for name in outputs)
     if output is not None:
@@ -43,33 +43,33 @@ def _choose_output(index: GraphIndex, output: str | None, class_axis: int | None
     for name in outputs:
         with suppress(ValueError):
             found.append(recognize(index, name, class_axis))
-    maps = [ending for ending in found if len(ending.shape) > 2]
+    maps = [head for head in found if len(head.shape) > 2]
     if len(maps) != 1:
         raise ValueError(f"choose an output, the model has {listed}")
     return maps[0]
 
 
-def _check_activation(ending: Ending, activation: str | None) -> None:
-    if ending.activation == "unknown" and activation == "auto":
+def _check_activation(head: Head, activation: str | None) -> None:
+    if head.activation == "unknown" and activation == "auto":
         raise ValueError(
-            f"output {ending.output!r}: {ending.values}; choose activation 'softmax' (logits, one "
+            f"output {head.output!r}: {head.values}; choose activation 'softmax' (logits, one "
             "class a pixel), 'sigmoid' (logits, each class by itself) or none (probabilities)"
         )
-    if activation != "auto" and ending.activation not in ("unknown", activation):
+    if activation != "auto" and head.activation not in ("unknown", activation):
         raise ValueError(
-            f"output {ending.output!r}: {ending.values}; the activation to add is "
-            f"{ending.activation or 'none'}, not {activation or 'none'}"
+            f"output {head.output!r}: {head.values}; the activation to add is "
+            f"{head.activation or 'none'}, not {activation or 'none'}"
         )
 
 
-def _check_axes(ending: Ending) -> None:
-    axes = ending.axes
-    if (len(ending.shape) < 3 and axes is None) or (axes and "S" not in axes):
+def _check_axes(head: Head) -> None:
+    axes = head.axes
+    if (len(head.shape) < 3 and axes is None) or (axes and "S" not in axes):
         raise ValueError(
-            f"output {ending.output!r} has shape {shape_words(ending.shape)}: RankSEG needs a "
+            f"output {head.output!r} has shape {shape_words(head.shape)}: RankSEG needs a "
             "class axis and at least one spatial axis"
         )
     if axes is None:
-        raise ValueError(f"output {ending.output!r}: {ending.findings[-1]}; give class_axis")
+        raise ValueError(f"output {head.output!r}: {head.findings[-1]}; give class_axis")
     if axes.find("N") > 0:
-        raise ValueError(f"output {ending.output!r}: the batch must be axis 0, found {axes}")
+        raise ValueError(f"output {head.output!r}: the batch must be axis 0, found {axes}")
