@@ -270,7 +270,7 @@ class OnnxruntimeSolver(Solver):
         """Return the class of each gathered pixel, (batch, pixel)."""
         p, before = gathered.p, gathered.before
         mask = (p > threshold).cast(p.dtype, "mask")
-        votes = mask.reduce("ReduceSum", [1], "claims")
+        votes = mask.reduce("ReduceSum", [1], "votes")
         sole = mask * (votes == 1.0).cast(p.dtype)
         size = first.size + self.total(sole - before)
         some = (size > 0.5).cast(self.state)

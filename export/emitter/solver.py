@@ -205,7 +205,7 @@ class Solver:
         """Return the class of each pixel, with the class axis left at length 1."""
         f = self.fragment
         growth = self.growth(p, alone, rows)
-        selected = minimum(votes, f.constant(1.0, p.dtype, "one_claim"))
+        selected = minimum(votes, f.constant(1.0, p.dtype, "one_vote"))
         penalised = growth + (mask - selected)
         winner = f.add("ArgMax", [penalised], TensorProto.INT64, "winner", axis=1, keepdims=1)
         if rows.classes is not None:

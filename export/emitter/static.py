@@ -50,7 +50,7 @@ class StaticSolver(Solver):
         threshold = self.threshold(p, rows)
         self.fragment.scope = "labels/"
         mask = (p > threshold).cast(p.dtype, "mask")
-        votes = mask.reduce("ReduceSum", [1], "claims")
+        votes = mask.reduce("ReduceSum", [1], "votes")
         sole = mask * (votes == 1.0)
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
