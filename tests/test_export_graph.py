@@ -180,13 +180,13 @@ def test_smoothed_dice_of_faint_classes_is_close_to_the_best(profile):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_smoothed_dice_of_few_pixels_is_close_to_the_best(profile):
-    rng = np.random.default_rng(0)
     worst = 0.0
-    for _ in range(24):
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
         power, largest = rng.uniform(1, 20), rng.uniform(0.05, 1)
         probs = (rng.random((1, 6, 24, 24)) ** power * largest).astype(np.float32)
-        worst = max(worst, shortfall(probs, profile, 1.0))
-    assert worst < 3e-4
+        worst = max(worst, shortfall(probs, profile, 5.0))
+    assert worst < 2e-5
 
 
 @pytest.mark.parametrize(("smooth", "limit"), [(0.0, 0.0855), (1.0, 0.18)])
@@ -203,7 +203,7 @@ def test_few_pixels_are_left_to_the_later_steps(smooth, limit):
 @pytest.mark.parametrize("metric", ["dice", "iou"])
 def test_a_class_of_probability_zero(profile, metric):
     probs = soft_map((24, 40))[1]
-    probs[0, 2] = 0  # in one sample: else the class is left out
+    probs[0, 0] = 0  # in one sample: else the class is left out
     for settings in ({"pruning_prob": 0.0}, {"unassigned_policy": "void"}):
         model = rma_model(profile=profile, metric=metric, **settings)
         expected = rankseg(probs, metric=metric, **settings)

@@ -18,25 +18,41 @@ from .fragment import Fragment, Operand, Value, maximum, minimum
 from .probabilities import probabilities
 
 START = 0.4
-"""First threshold of a row that the thinned map does not show."""
+"""First threshold of a row that the thinned map does not show.
+
+With 0.1 as few pixels are gathered, with 0.8 3.2 % of 15 real frames in place of 2.7 %.
+"""
 
 THIN_STRIDE = 16
-"""Longest stride of thinning."""
+"""Longest stride of thinning.
+
+With 4 and 8 no label of 160 real frames changes either, and 8 gathers as many pixels.
+"""
 
 THIN_STEPS = 2
-"""Steps on the thinned map."""
+"""Steps on the thinned map.
+
+With 1, 3.7 % of the pixels of 20 real frames are gathered in place of 2.7 %, with 3 2.5 %.
+"""
 
 GRID = 5
-"""Thresholds tried across the undecided interval of Dice with `smooth`."""
+"""Thresholds tried across the undecided interval of Dice with `smooth`.
+
+On 16 maps of 24 x 24 pixels and smooth 5 the expected Dice is 1.3e-5 below the best at most; with
+4 thresholds 3e-4. No pixel of 160 real frames depends on it with smooth 1.
+"""
 
 NO_PIXEL = 2.0
 """A threshold above every probability."""
 
 TINY = 1e-30
-"""Below the sum of any row that has a pixel to select."""
+"""Below the sum of any row that has a pixel to select; with 0 a row of zeros gets 0 / 0."""
 
 PENALTY = 8.0
-"""More than two scaled increments can differ by: takes a class out of the competition."""
+"""More than two scaled increments can differ by: takes a class out of the competition.
+
+2 is the bound; on 160 real frames 1 does as well.
+"""
 
 
 class Rows(NamedTuple):

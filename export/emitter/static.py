@@ -7,7 +7,11 @@ from .fragment import Value, maximum
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
 STEPS = 5
-"""Steps on the whole map: as many as objects of a few pixels take that thinning misses."""
+"""Steps on the whole map: as many as objects of a few pixels take that thinning misses.
+
+With 4, 26 of 10,368,000 pixels of 60 real frames differ from NumPy's with smooth 1, with 5 one;
+with 3, 1,435 pixels of the masks without smooth.
+"""
 
 
 class StaticSolver(Solver):
