@@ -489,6 +489,17 @@ def test_final_softmax_stays(nodes, model_arguments, arguments):
     check(model, made, "y", {"x": picture(dtype=dtype)})
 
 
+def test_a_softmax_over_another_axis_than_the_classes_stays():
+    nodes = [
+        node("Softmax", "logits", "y", axis=2),
+        node("ArgMax", "y", "best", axis=1, keepdims=0),
+    ]
+    model = make_model(nodes, ["best"], out_type=TensorProto.INT64)
+    made = append_rma(model)
+    assert recorded(made)["labels"]["source"] == "y"
+    check(model, made, "y")
+
+
 def test_resized_probabilities_are_not_those_of_resized_logits():
     model = make_model(SOFTMAX_LAST)
     made = append_rma(model, resize_to=(48, 64))

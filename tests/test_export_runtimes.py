@@ -114,16 +114,18 @@ def test_the_check_finds_pixels_in_the_mask_of_a_pruned_class():
         check_differences(masks, probs, output_mode="multilabel")
 
 
-def test_a_threshold_excuses_the_class_whose_it_is():
+@pytest.mark.parametrize(("others", "right", "wrong"), [(0.9, 0, [2, 3]), (0.3, 1, [3])])
+def test_a_threshold_excuses_the_class_whose_it_is(others, right, wrong):
+    """Class 0 may have the pixel or not; class 3 is pruned."""
     probs = pruned_map()
     for _ in range(3):  # the pixel moves the threshold a little
         threshold = thresholds(probs).threshold[0, 0]
-        probs[0, :, 20, 20] = [threshold * (1 + 1e-7), 0.9, 0.05, 0.05]
+        probs[0, :, 20, 20] = [threshold * (1 + 1e-7), others, 0.05, 0.05]
     labels = rankseg(probs)
-    labels[0, 20, 20] = 0
+    labels[0, 20, 20] = right
     check_differences(labels, probs)
-    for wrong in (2, 3):
-        labels[0, 20, 20] = wrong
+    for label in wrong:
+        labels[0, 20, 20] = label
         with pytest.raises(AssertionError):
             check_differences(labels, probs)
 

@@ -73,6 +73,15 @@ def test_open_sizes_and_half_precision():
     assert found.change is None
 
 
+def test_probabilities_that_rounding_puts_above_one():
+    model = segmenter("Softmax")
+    factor = onnx.numpy_helper.from_array(np.array(1.001, np.float32), "factor")
+    model.graph.initializer.append(factor)
+    model.graph.node.append(helper.make_node("Mul", ["y", "factor"], ["z"]))
+    model.graph.output[0].name = "z"
+    assert verify(append_rma(model, activation=None), repeats=1).agreement >= 0.999
+
+
 def test_a_wrong_tail_is_found_out():
     made = append_rma(segmenter("Softmax"), metric="iou", smooth=0.0)
     for item in made.metadata_props:
