@@ -18,7 +18,7 @@ from harness import machine, say, table
 from rankseg import thresholds
 from rankseg.activations import softmax
 from rankseg.export import rma_model
-from rankseg.export.running import Runner
+from rankseg.export.verification.running import Runner
 from rankseg.functional import rankseg
 from rankseg.metrics import expected_dice, expected_iou
 

@@ -22,8 +22,8 @@ from harness import data_folder, machine, say, table
 from onnx import ModelProto, TensorProto, helper
 
 from rankseg.export import append_rma, rma_model
-from rankseg.export.feeds import random_feeds
-from rankseg.export.running import Runner
+from rankseg.export.verification.feeds import random_feeds
+from rankseg.export.verification.running import Runner
 
 COLUMNS = ["", "usual ms", "with RankSEG ms", "ratio", "ratio of CPU times", "memory / map"]
 SHAPES = ["21x512x512", maps.REAL]

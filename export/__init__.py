@@ -9,13 +9,13 @@ from typing import Any
 from ..extras import optional_imports
 
 _HOMES = {
-    "Tail": "graph",
+    "Tail": "emitter.tail",
     "TailSettings": "settings",
     "append_rma": "append",
     "rma_model": "model",
     "save": "files",
-    "tail": "graph",
-    "verify": "verification",
+    "tail": "emitter.tail",
+    "verify": "verification.verify",
 }
 
 __all__ = ["Tail", "TailSettings", "append_rma", "rma_model", "save", "tail", "verify"]

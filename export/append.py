@@ -1,23 +1,20 @@
 """The RankSEG tail spliced behind an output of a model."""
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
-from .. import __version__
 from ..calibration import Calibration
 from ..validation import choice
-from .files import OF_OUTPUT, appended, load, save
-from .graph import FORMS
-from .index import GraphIndex
-from .plan import plan
+from .emitter.tail import FORMS
+from .files import load
+from .head.index import GraphIndex
+from .head.plan import plan
+from .record import record, recorded
 from .settings import TailSettings
 from .splice import Splice
-
-__all__ = ["append_rma", "appended", "save"]
 
 
 def append_rma(
@@ -107,27 +104,27 @@ def append_rma(
     activation = "auto" if activation == "auto" else settings.activation
     source, digest = load(model)
     index = GraphIndex(source)
-    done = [name for name in index.outputs() if name in appended(source)]
+    done = [name for name in index.outputs() if name in recorded(source)]
     if output in done or (output is None and done == index.outputs()):
         raise ValueError(f"output {output or done[0]!r} is RankSEG's already")
     # What is kept needs the Softmax, and resized probabilities are not those of resized logits.
     fold = resize_to is None and not keep_outputs
-    ending = plan(index, output, activation, class_axis, fold)
-    settings = replace(settings, activation=ending.activation)
+    head = plan(index, output, activation, class_axis, fold)
+    settings = replace(settings, activation=head.activation)
     name = name or ("labels" if settings.multiclass else "masks")
-    splice = Splice(source, index, ending)
-    result = splice.add(settings, resize_to, form)
-    splice.finish(result, settings, name, keep_outputs)
-    record = {
-        **asdict(settings),
-        "output": ending.output,
-        "source": ending.source,
-        **splice.record,
-        "source_sha256": digest,
-        "rankseg": __version__,
-    }
-    helper.set_model_props(
+    splice = Splice(source, index, head, settings)
+    spliced = splice.add(resize_to, form)
+    result = splice.finish(spliced, name, keep_outputs)
+    record(
         source,
-        {p.key: p.value for p in source.metadata_props} | {OF_OUTPUT + name: json.dumps(record)},
+        name,
+        settings,
+        output=head.output,
+        source=head.source,
+        resize_to=resize_to,
+        input=spliced.scores.value.name,
+        class_axis=spliced.scores.axes.index("C"),
+        result=result,
+        source_sha256=digest,
     )
     return source

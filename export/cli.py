@@ -122,24 +122,24 @@ def info(model: ModelArgument) -> None:
     with one_line_errors(), library_errors():
         from onnx import TensorProto
 
-        from .files import appended, described, load
-        from .index import GraphIndex, shape_words
+        from .files import load
+        from .head.index import GraphIndex, shape_words
+        from .record import recorded
 
         loaded, digest = load(model)
-        index, records = GraphIndex(loaded), appended(loaded)
+        index, records = GraphIndex(loaded), recorded(loaded)
         typer.echo(
             f"{model}: opset {index.opset}, IR version {loaded.ir_version}, SHA-256 {digest}"
         )
         for name in index.inputs():
             kind = TensorProto.DataType.Name(index.element_type(name)).lower()
             typer.echo(f"input {name!r}: {kind} {shape_words(index.shape(name))}")
-        settings = described(loaded)
-        if settings:
-            typer.echo(f"{loaded.graph.doc_string}\n{_listed(settings)}")
-            return
         for output in loaded.graph.output:
-            made = output.name in records
-            lines = _made(output, records[output.name]) if made else _prospect(index, output)
+            if output.name in records:
+                words = output.doc_string or loaded.graph.doc_string
+                lines = _made(output.name, words, records[output.name])
+            else:
+                lines = _prospect(index, output.name)
             typer.echo("\n".join(lines))
 
 
@@ -166,9 +166,9 @@ def verify(
 ) -> None:
     """Run a model made by append, and compare it with NumPy: agreement, time and memory."""
     with one_line_errors(), library_errors():
-        from .feeds import picture_feed
         from .files import load
-        from .verification import verify as check
+        from .verification.feeds import picture_feed
+        from .verification.verify import verify as check
 
         feeds = None
         if image is not None:
@@ -290,34 +290,29 @@ def _size(text: str | None, usage: str) -> Any:
 
 def _decisions(source: Any, made: Any) -> Iterator[str]:
     """Yield a line for each thing that append found or decided."""
-    from .files import appended
+    from .record import recorded
 
-    new = list(appended(made))[-1]
+    new = list(recorded(made))[-1]
     yield from next(o.doc_string for o in made.graph.output if o.name == new).splitlines()
     if made.ir_version != source.ir_version:
         yield f"IR version {source.ir_version} becomes {made.ir_version}, for the function"
     yield f"outputs are now {', '.join(repr(value.name) for value in made.graph.output)}"
 
 
-def _made(output: Any, record: dict[str, Any]) -> Iterator[str]:
-    """Yield what is known of an output that append made."""
-    yield f"output {output.name!r} is RankSEG's, {record['metric']}, {record['output_mode']}"
-    yield from output.doc_string.splitlines()
-    yield _listed(record)
+def _made(name: str, words: str, record: dict[str, Any]) -> list[str]:
+    """Say what is known of an output of this package."""
+    first = f"output {name!r} is RankSEG's, {record['metric']}, {record['output_mode']}"
+    return [first, words, ", ".join(f"{key} {value}" for key, value in record.items())]
 
 
-def _listed(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
-
-
-def _prospect(index: Any, output: Any) -> list[str]:
+def _prospect(index: Any, output: str) -> list[str]:
     """Say what an output ends in, and what append would do with it."""
-    from .plan import plan
-    from .recognize import recognize
+    from .head.plan import plan
+    from .head.recognize import recognize
 
     found: tuple[str, ...] = ()
     try:
-        found = recognize(index, output.name).findings
-        return list(plan(index, output.name, "auto", None).findings)
+        found = recognize(index, output).findings
+        return list(plan(index, output, "auto", None).findings)
     except ValueError as error:
         return [*found, f"append: {describe(error)}"]

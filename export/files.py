@@ -1,25 +1,22 @@
-"""Models read and written, and the record of what was appended to them."""
+"""Models read and written."""
 
 import filecmp
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
-from ..io.replacing import check_target, replacing
-from .index import default_opset
+from ..files import check_target, replacing
+from .head.index import default_opset
 from .names import subgraphs
+from .record import recorded
 
 OLDEST_OPSET = 11
-METADATA = "rankseg."
-OF_OUTPUT = METADATA + "output."
 
 
 def load(model: ModelProto | str | os.PathLike[str]) -> tuple[ModelProto, str]:
@@ -89,7 +86,7 @@ def save(
     if path in [(path.parent / location).resolve() for location in locations]:
         raise FileExistsError(f"{path}: holds weights of the model, which are never overwritten")
     check_target(path, overwrite)
-    sources = {entry["source_sha256"] for entry in appended(model).values()}
+    sources = {entry["source_sha256"] for entry in recorded(model).values()}
     if path.exists() and _file_digest(path) in sources:
         raise FileExistsError(f"{path}: is the input model, which is never overwritten")
     if weights is not None:
@@ -140,21 +137,3 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from (item.t, *item.tensors)
         for inner in subgraphs(node):
             yield from _tensors(inner)
-
-
-def appended(model: ModelProto) -> dict[str, dict[str, Any]]:
-    """Return what was appended to a model: for each output of labels the record of its tail."""
-    return {
-        item.key.removeprefix(OF_OUTPUT): json.loads(item.value)
-        for item in model.metadata_props
-        if item.key.startswith(OF_OUTPUT) and item.value.startswith("{")
-    }
-
-
-def described(model: ModelProto) -> dict[str, str]:
-    """Return the settings of a model that `rma_model` made."""
-    return {
-        item.key.removeprefix(METADATA): item.value
-        for item in model.metadata_props
-        if item.key.startswith(METADATA) and not item.key.startswith(OF_OUTPUT)
-    }

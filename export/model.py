@@ -1,16 +1,15 @@
 """The RMA solver as an ONNX model of its own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from numbers import Integral
 
 from onnx import ModelProto, TensorProto, helper
 
-from .. import __version__
 from ..calibration import Calibration
 from ..validation import choice
-from .files import METADATA
-from .graph import DOMAIN, FORMS, Tail, as_function, summary, tail
+from .emitter.tail import DOMAIN, FORMS, Tail, as_function, summary, tail
+from .record import record
 from .settings import TailSettings
 
 DEFAULT_OPSET = 17
@@ -142,7 +141,7 @@ def rma_model(
     model = helper.make_model(graph, opset_imports=imports, functions=functions)
     oldest = helper.find_min_ir_version_for(imports, ignore_unknown=True)
     model.ir_version = max(oldest, 8) if functions else oldest
-    helper.set_model_props(model, describe(settings))
+    record(model, result, settings, input=source, class_axis=class_axis, result=result)
     return model
 
 
@@ -181,9 +180,3 @@ def _axes_of(layout: str | None, spatial_ndim: int) -> tuple[str, int]:
         raise ValueError(f"spatial_ndim must be 1, 2 or 3, found {spatial_ndim!r}")
     found = layouts[0] if layout is None else choice("layout", layout, layouts)
     return found, found.index("C")
-
-
-def describe(settings: TailSettings) -> dict[str, str]:
-    """Return what a tail computes, as metadata of a model."""
-    found = {"solver": "RMA", "version": __version__, **asdict(settings)}
-    return {METADATA + key: str(value) for key, value in found.items()}

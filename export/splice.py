@@ -2,36 +2,95 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from .graph import as_function, summary, tail
-from .index import GraphIndex, attribute
+from .emitter.fragment import Fragment, Value
+from .emitter.tail import STATES, as_function, emit, summary, tail
+from .head.index import GraphIndex, attribute
+from .head.recognize import Head, smaller_axis
 from .names import remove_unused, rename, unused_prefix, value_names
-from .nodes import Nodes
-from .recognize import Ending, smaller_axis
 from .settings import LABEL_DTYPES, TailSettings
 
 FUNCTION_IR = 8
 
 
+class Scores(NamedTuple):
+    """A map of probabilities or logits: a letter for each axis (N, C, S), and the sizes known."""
+
+    value: Value
+    axes: list[str]
+    shape: list[Any]
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes, if it is known."""
+        size = self.shape[self.axes.index("C")]
+        return size if isinstance(size, int) else None
+
+
+class Spliced(NamedTuple):
+    """What was put behind a head.
+
+    Attributes
+    ----------
+    scores : Scores
+        What the tail reads.
+    tail, result : Value
+        What the tail computes, and the same as the output is to be.
+    shape : list
+        Of the result.
+    findings : list of str
+        What was done, in words.
+    """
+
+    scores: Scores
+    tail: Value
+    result: Value
+    shape: list[Any]
+    findings: list[str]
+
+
 class Splice:
     """A model that gets a tail."""
 
-    def __init__(self, model: ModelProto, index: GraphIndex, ending: Ending) -> None:
-        self.model, self.index, self.ending = model, index, ending
-        self.new = Nodes(unused_prefix(model.graph), index.opset)
-        self.shape, axes = list(ending.shape), ending.axes or ""
-        self.added = [i for i, letter in enumerate("NC") if letter not in axes]
+    def __init__(
+        self, model: ModelProto, index: GraphIndex, head: Head, settings: TailSettings
+    ) -> None:
+        self.model, self.index, self.head, self.settings = model, index, head, settings
+        self.fragment = Fragment(unused_prefix(model.graph), index.opset, STATES[settings.profile])
+        self.added = [i for i, letter in enumerate("NC") if letter not in (head.axes or "")]
+
+    def add(self, resize_to: Any, form: str) -> Spliced:
+        """Add all new nodes to the fragment."""
+        head, settings, findings = self.head, self.settings, list(self.head.findings)
+        scores = self._whole()
+        if resize_to is not None:
+            scores = self._resized(self._channels_first(scores), resize_to)
+            findings.append(f"values are resized to {resize_to} before it, bilinear")
+        if scores.classes is not None:
+            settings.check_classes(scores.classes)
+        if settings.multiclass and head.followers:
+            settings = replace(settings, label_dtype="int64")
+        nodes, before = self.fragment.nodes, len(self.fragment.nodes)
+        made = self._tail(settings, scores, form)
+        after = len(nodes)
+        result = self._labels(made) if settings.multiclass else self._masks(made, scores.axes)
+        for node in nodes[:before] + nodes[after:]:
+            node.name = node.output[0]
+        return Spliced(scores, made, result, self._result_shape(scores, resize_to), findings)
+
+    def _whole(self) -> Scores:
+        """Return the source with axes of length 1 for the batch or the classes it lacks."""
+        head, shape = self.head, list(self.head.shape)
         for i in self.added:
-            self.shape.insert(i, 1)
-        self.axes = self._with_added(axes)
-        self.result_axes = self._with_added(ending.result_axes or "")
-        self.findings = list(ending.findings)
-        self.record: dict[str, Any] = {}
+            shape.insert(i, 1)
+        source = Value(self.fragment, head.source, head.element_type)
+        return Scores(
+            source.unsqueeze(self.added, "whole"), self._with_added(head.axes or ""), shape
+        )
 
     def _with_added(self, axes: str) -> list[str]:
         listed = list(axes)
@@ -39,59 +98,29 @@ class Splice:
             listed.insert(i, "NC"[i])
         return listed
 
-    def add(self, settings: TailSettings, resize_to: Any, form: str) -> str:
-        """Add all new nodes and return the name of the result."""
-        value = self.new.reshaped("Unsqueeze", self.ending.source, self.added, "whole")
-        element_type = self.ending.element_type
-        if resize_to is not None:
-            value = self._channels_first(self._float(value))
-            value, element_type = self._resized(value, resize_to, settings), TensorProto.FLOAT
-            self.findings.append(f"values are resized to {resize_to} before it, bilinear")
-        self.record = {
-            "resize_to": resize_to,
-            "input": value,
-            "class_axis": self.axes.index("C"),
-        }
-        classes = self.shape[self.axes.index("C")]
-        if isinstance(classes, int):
-            settings.check_classes(classes)
-        if settings.multiclass and self.ending.followers:
-            settings = replace(settings, label_dtype="int64")
-        result = self._tail(settings, value, element_type, form)
-        self.record["result"] = result
-        if not settings.multiclass:
-            result = self._order(result, self.result_axes, "masks")
-            return self.new.reshaped("Squeeze", result, self.added, "masks_as_output")
-        result = self.new.reshaped("Squeeze", result, [0] * (0 in self.added), "one_sample")
-        if self.ending.argmax is None:
-            return result
-        return self._as_argmax(result, self.ending.argmax)
-
-    def _tail(self, settings: TailSettings, value: str, element_type: int, form: str) -> str:
-        classes = self.shape[self.axes.index("C")]
-        flat = form == "flat"  # names inside a function are its own
+    def _tail(self, settings: TailSettings, scores: Scores, form: str) -> Value:
+        """Add the tail, as nodes or as one node of a function."""
+        class_axis, ndim = scores.axes.index("C"), scores.axes.count("S")
+        classes = scores.classes
+        if form == "flat":
+            return emit(settings, scores.value, ndim, classes, class_axis)
         made = tail(
             settings,
-            value if flat else "map",
-            prefix=self.new.prefix if flat else "",
+            "map",
+            prefix="",  # names inside a function are its own
             opset=self.index.opset,
-            spatial_ndim=self.axes.count("S"),
-            num_classes=classes if isinstance(classes, int) else None,
-            element_type=element_type,
-            class_axis=self.axes.index("C"),
+            spatial_ndim=ndim,
+            num_classes=classes,
+            element_type=scores.value.dtype,
+            class_axis=class_axis,
         )
-        self.result_type = made.output_type
-        if flat:
-            self.new.nodes += made.nodes
-            self.new.initializers += made.initializers
-            self.model.graph.value_info.extend(made.value_info)
-            return made.output
         node, function = as_function(made, "map", self.index.opset)
-        node.name, output = self.new.prefix + node.name, self.new.prefix + made.output
-        node.input[:], node.output[:] = [value], [output]
+        result = Value(self.fragment, self.fragment.prefix + made.output, made.output_type)
+        node.name = self.fragment.prefix + node.name
+        node.input[:], node.output[:] = [scores.value.name], [result.name]
         self._add_function(function, node)
-        self.new.nodes.append(node)
-        return output
+        self.fragment.nodes.append(node)
+        return result
 
     def _add_function(self, function: onnx.FunctionProto, node: NodeProto) -> None:
         taken = {f.name for f in self.model.functions if f.domain == function.domain}
@@ -103,45 +132,40 @@ class Splice:
         if function.domain not in {o.domain for o in self.model.opset_import}:
             self.model.opset_import.append(helper.make_opsetid(function.domain, 1))
 
-    def _float(self, value: str) -> str:
-        if self.ending.element_type == TensorProto.FLOAT:
-            return value
-        return self.new.add("Cast", [value], "float", to=TensorProto.FLOAT)
+    def _ordered(self, value: Value, order: list[int], name: str) -> Value:
+        return value if order == sorted(order) else value.transpose(order, name)
 
-    def _channels_first(self, value: str) -> str:
-        order = ["N", "C"] + ["S"] * self.axes.count("S")
-        self.shape = [self.shape[i] for i in _permutation(self.axes, order)]
-        value = self._order(value, order, "channels_first")
-        self.axes = order
-        return value
+    def _channels_first(self, scores: Scores) -> Scores:
+        """Return the map in float32 with its channels first."""
+        axes = ["N", "C"] + ["S"] * scores.axes.count("S")
+        order = _permutation(scores.axes, axes)
+        value = scores.value.cast(TensorProto.FLOAT, "float")
+        value = self._ordered(value, order, "channels_first")
+        return Scores(value, axes, [scores.shape[i] for i in order])
 
-    def _order(self, value: str, axes: list[str], name: str) -> str:
-        """Transpose a value from the present order of axes to another."""
-        if axes == self.axes:
-            return value
-        return self.new.add("Transpose", [value], name, perm=_permutation(self.axes, axes))
-
-    def _resized(self, value: str, resize_to: Any, settings: TailSettings) -> str:
+    def _resized(self, scores: Scores, resize_to: Any) -> Scores:
         """Resize a map with its channels first."""
-        sizes, of_input = self._target(resize_to)
-        known = self.shape[:2] + sizes
-        if all(isinstance(size, int) for size in known):
-            wanted = self.new.constant("sizes", known)
-        elif settings.profile == "static":
+        f = self.fragment
+        sizes, of_input = self._target(resize_to, scores.axes.count("S"))
+        shape = scores.shape[:2] + sizes
+        if all(isinstance(size, int) for size in shape):
+            wanted = f.constant(shape, TensorProto.INT64, "sizes")
+        elif self.settings.profile == "static":
             raise ValueError("profile 'static' resizes only where all sizes are known")
         else:
-            batch = self.new.cut(self.new.add("Shape", [value], "shape"), 0, 2, "batch_class")
-            spatial = of_input or self.new.constant("spatial", sizes)
-            wanted = self.new.add("Concat", [batch, spatial], "sizes", axis=0)
-        self.shape = known
-        empty = ["", ""]
+            lengths = f.add("Shape", [scores.value], TensorProto.INT64, "shape")
+            batch = self._cut(lengths, 0, 2, "batch_class")
+            spatial = of_input or f.constant(sizes, TensorProto.INT64, "spatial")
+            wanted = f.add("Concat", [batch, spatial], TensorProto.INT64, "sizes", axis=0)
+        empty = Value(f, "", TensorProto.FLOAT)
         if self.index.opset < 13:
-            empty = [self.new.constant("no_roi", [], np.float32)] * 2
-        return self.new.add("Resize", [value, *empty, wanted], "resized", mode="linear")
+            empty = f.constant([], TensorProto.FLOAT, "no_roi")
+        inputs = [scores.value, empty, empty, wanted]
+        value = f.add("Resize", inputs, TensorProto.FLOAT, "resized", mode="linear")
+        return Scores(value, scores.axes, shape)
 
-    def _target(self, resize_to: Any) -> tuple[list[Any], str | None]:
+    def _target(self, resize_to: Any, count: int) -> tuple[list[Any], Value | None]:
         """Return the spatial sizes, and the value that has them where they follow the input."""
-        count = self.axes.count("S")
         if resize_to != "input":
             sizes = [resize_to] if isinstance(resize_to, str | int) else list(resize_to)
             if len(sizes) != count or not all(isinstance(s, int) and s > 0 for s in sizes):
@@ -155,82 +179,99 @@ class Splice:
         if channel is None:
             raise ValueError("resize_to='input': the graph does not tell the input's size; give it")
         start = 2 if channel == 1 else 1
-        shape = self.new.add("Shape", [maps[0]], "input_shape")
-        spatial = self.new.cut(shape, start, start + count, "input_size")
+        source = Value(self.fragment, maps[0], self.index.element_type(maps[0]))
+        lengths = self.fragment.add("Shape", [source], TensorProto.INT64, "input_shape")
+        spatial = self._cut(lengths, start, start + count, "input_size")
         return list(shapes[maps[0]][start : start + count]), spatial
 
-    def _as_argmax(self, labels: str, argmax: NodeProto) -> str:
+    def _cut(self, shape: Value, start: int, end: int, name: str) -> Value:
+        """Return the entries of a shape from start to end."""
+        f = self.fragment
+        ends = (
+            f.constant([i], TensorProto.INT64, f"{name}_{what}")
+            for i, what in ((start, "start"), (end, "end"))
+        )
+        return f.add("Slice", [shape, *ends], TensorProto.INT64, name)
+
+    def _labels(self, made: Value) -> Value:
+        """Give labels of the tail the shape and type that the output has."""
+        labels = made.squeeze([0] * (0 in self.added), "one_sample")
+        if self.head.argmax is not None:
+            labels = self._as_argmax(labels, self.head.argmax)
+        return labels.cast(LABEL_DTYPES[self.settings.label_dtype], "as_label_dtype")
+
+    def _masks(self, made: Value, axes: list[str]) -> Value:
+        """Give masks of the tail the axes that the output has."""
+        order = _permutation(axes, self._with_added(self.head.result_axes or ""))
+        return self._ordered(made, order, "masks").squeeze(self.added, "masks_as_output")
+
+    def _as_argmax(self, labels: Value, argmax: NodeProto) -> Value:
         """Give labels the axes of the final ArgMax, and repeat the nodes behind it."""
         if attribute(argmax, "keepdims", 1):
-            axis = (self.ending.result_axes or "").index("C")
-            labels = self.new.reshaped("Unsqueeze", labels, [axis], "as_argmax")
-        renamed = {argmax.output[0]: labels}
-        for node in self.ending.followers:
-            copy = NodeProto()
+            labels = labels.unsqueeze([(self.head.result_axes or "").index("C")], "as_argmax")
+        renamed = {argmax.output[0]: labels.name}
+        for node in self.head.followers:
+            copy, made = NodeProto(), node.output[0]
             copy.CopyFrom(node)
-            inputs = [renamed.get(name, name) for name in node.input]
-            renamed[node.output[0]] = self.new.prefix + node.output[0]
-            copy.name = renamed[node.output[0]]
-            del copy.input[:], copy.output[:]
-            copy.input.extend(inputs)
-            copy.output.append(copy.name)
-            self.new.nodes.append(copy)
-            labels = copy.name
-            self.result_type = self.index.element_type(node.output[0])
+            renamed[made] = self.fragment.prefix + made
+            copy.input[:] = [renamed.get(name, name) for name in node.input]
+            copy.output[:] = [renamed[made]]
+            self.fragment.nodes.append(copy)
+            labels = Value(self.fragment, renamed[made], self.index.element_type(made))
         return labels
 
-    def finish(self, result: str, settings: TailSettings, name: str, keep_outputs: bool) -> None:
-        """Put the new nodes into the graph, and the result among its outputs."""
-        graph, new = self.model.graph, self.new
-        wanted = LABEL_DTYPES[settings.label_dtype] if settings.multiclass else TensorProto.BOOL
-        if self.result_type != wanted:
-            result = new.add("Cast", [result], "as_label_dtype", to=wanted)
+    def finish(self, spliced: Spliced, name: str, keep_outputs: bool) -> str:
+        """Put the new nodes into the graph, and the result among its outputs.
+
+        Returns the name of what the tail computes, which may be the output.
+        """
+        graph, result = self.model.graph, spliced.result
         self._add_nodes()
-        doc = "\n".join([summary(settings), *self.findings])
-        output = helper.make_tensor_value_info(name, wanted, self._result_shape(settings), doc)
+        doc = "\n".join([summary(self.settings), *spliced.findings])
+        output = helper.make_tensor_value_info(name, result.dtype, spliced.shape, doc)
         if keep_outputs:
             taken = value_names(graph)
             graph.output.append(output)
         else:
-            position = self.index.outputs().index(self.ending.output)
+            position = self.index.outputs().index(self.head.output)
             del graph.output[position]
-            remove_unused(graph, self.ending.output)
+            remove_unused(graph, self.head.output)
             taken = value_names(graph)
             graph.output.insert(position, output)
         if name in taken:
             raise ValueError(f"the graph has a value {name!r} already: give another name")
-        rename(new.nodes, result, name)
-        rename(graph.node, result, name)
-        self.record["result"] = name if self.record["result"] == result else self.record["result"]
+        rename(graph.node, result.name, name)
+        return name if spliced.tail.name == result.name else spliced.tail.name
 
     def _add_nodes(self) -> None:
-        graph, new = self.model.graph, self.new
+        graph, constants = self.model.graph, self.fragment.constants.values()
         if self.model.ir_version >= 4:
-            graph.initializer.extend(new.initializers)
+            graph.initializer.extend(constants)
         else:  # where initializers would have to be inputs
             graph.node.extend(
                 helper.make_node("Constant", [], [tensor.name], name=tensor.name, value=tensor)
-                for tensor in new.initializers
+                for tensor in constants
             )
-        graph.node.extend(new.nodes)
+        graph.node.extend(self.fragment.nodes)
+        graph.value_info.extend(self.fragment.value_info)
 
-    def _result_shape(self, settings: TailSettings) -> list[Any]:
-        ending, axes = self.ending, self.ending.result_axes or ""
+    def _result_shape(self, scores: Scores, resize_to: Any) -> list[Any]:
+        head, axes = self.head, self.head.result_axes or ""
         spatial = (
-            size for letter, size in zip(self.axes, self.shape, strict=True) if letter == "S"
+            size for letter, size in zip(scores.axes, scores.shape, strict=True) if letter == "S"
         )
-        whole = {letter: self.shape[self.axes.index(letter)] for letter in "NC"}
+        whole = {letter: scores.shape[scores.axes.index(letter)] for letter in "NC"}
         shape = [next(spatial) if letter == "S" else whole[letter] for letter in axes]
-        if not settings.multiclass:
+        if not self.settings.multiclass:
             return shape
         if "C" in axes:
             shape.pop(axes.index("C"))
-        if ending.argmax is None:
+        if head.argmax is None:
             return shape
-        if ending.followers:  # the labels have the shape of the output they replace
-            shape = list(self.index.shape(ending.output) or ())
-            return shape if self.record["resize_to"] is None else [None] * len(shape)
-        if attribute(ending.argmax, "keepdims", 1):
+        if head.followers:  # the labels have the shape of the output they replace
+            shape = list(self.index.shape(head.output) or ())
+            return shape if resize_to is None else [None] * len(shape)
+        if attribute(head.argmax, "keepdims", 1):
             shape.insert(axes.index("C"), 1)
         return shape
 

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from rankseg import RankSEG
 from rankseg.activations import sigmoid, softmax
 from rankseg.calibration import Calibration
-from rankseg.export import verify
-from rankseg.export.append import append_rma, appended, save
+from rankseg.export import append_rma, rma_model, save, verify
 from rankseg.export.files import external_files
-from rankseg.export.recognize import GraphIndex, recognize
+from rankseg.export.head.index import GraphIndex
+from rankseg.export.head.recognize import recognize
+from rankseg.export.record import recorded
 from rankseg.functional import rankseg
 
 NEWEST = onnx.defs.onnx_opset_version()
@@ -178,10 +179,45 @@ def test_resize_to_the_input(opset):
     model = make_model([pool], opset=opset, shape=("N", 3, "H", "W"))
     made = append_rma(model, activation="softmax", resize_to="input")
     feeds = {"x": picture((2, 3, 24, 32))}
-    value = appended(made)["labels"]["input"]
+    value = recorded(made)["labels"]["input"]
     assert check(made, made, value, feeds, "softmax").shape == (2, 24, 32)
     values, small = run(made, feeds, value, "y")
     np.testing.assert_allclose(values, doubled(doubled(small, 2), 3), rtol=1e-5, atol=1e-5)
+
+
+BEST = node("ArgMax", "logits", "best", axis=1, keepdims=0)
+SHAPED = {
+    "plain": [node("Identity", "logits", "y")],
+    "last": [node("Transpose", "logits", "y", perm=[0, 2, 3, 1])],
+    "kept": [node("ArgMax", "logits", "y", axis=1)],
+    "dropped": [BEST, node("Identity", "best", "y")],
+    "cast": [BEST, node("Cast", "best", "y", to=TensorProto.FLOAT)],
+    "turned": [BEST, node("Transpose", "best", "y", perm=[0, 2, 1])],
+    "widened": [BEST, *with_axes("Unsqueeze", "best", "y", [3], 17)],
+    "squeezed": with_axes("Squeeze", "logits", "y", [0], 17),
+}
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("resize_to", [None, "input", (30, 50)])
+@pytest.mark.parametrize("ending", SHAPED)
+def test_the_declared_shape_is_that_of_a_run(ending, resize_to, mode):
+    out_type = TensorProto.INT64 if ending in ("kept", "dropped", "turned", "widened") else None
+    model = make_model(SHAPED[ending], out_type=out_type)
+    made = append_rma(
+        model, activation="softmax", resize_to=resize_to, output_mode=mode, name="result"
+    )
+    (found,) = run(made, {"x": picture()}, "result")
+    dims = made.graph.output[0].type.tensor_type.shape.dim
+    assert len(dims) == found.ndim
+    declared = [
+        dim.dim_value if dim.HasField("dim_value") else size
+        for dim, size in zip(dims, found.shape, strict=True)
+    ]
+    assert declared == list(found.shape)
+    assert {30, 50} <= set(found.shape) or resize_to != (30, 50)
+    if resize_to is None:
+        assert all(dim.HasField("dim_value") for dim in dims)
 
 
 def doubled(x, axis):
@@ -218,8 +254,8 @@ def parts(source, output, axis, opset, largest=True, kind="ReduceSum", keepdims=
 @pytest.mark.parametrize("largest", [False, True])
 def test_softmax_in_parts(opset, largest):
     model = make_model(parts("logits", "y", 1, opset, largest), opset=opset)
-    ending = recognize(GraphIndex(model), "y")
-    assert ending.findings[1] == "probabilities by Softmax in parts over axis 1"
+    head = recognize(GraphIndex(model), "y")
+    assert head.findings[1] == "probabilities by Softmax in parts over axis 1"
     check(model, append_rma(model), "y")
 
 
@@ -248,7 +284,7 @@ def test_what_only_looks_like_probabilities(nodes):
 def test_exp_of_log_softmax():
     model = make_model([node("LogSoftmax", "logits", "l", axis=1), node("Exp", "l", "y")])
     made = append_rma(model)
-    assert appended(made)["labels"]["activation"] is None
+    assert recorded(made)["labels"]["activation"] is None
     check(model, made, "y")
 
 
@@ -270,7 +306,7 @@ def test_log_softmax():
     model = make_model([node("LogSoftmax", "logits", "y", axis=1)])
     for keep in (False, True):
         made = append_rma(model, keep_outputs=keep)
-        assert appended(made)["labels"]["activation"] == "softmax"
+        assert recorded(made)["labels"]["activation"] == "softmax"
         check(model, made, "y", None, "softmax")
 
 
@@ -317,7 +353,7 @@ def test_half_precision(opset):
     feeds = {"x": picture(dtype=np.float16)}
     check(model, append_rma(model), "y", feeds)
     made = append_rma(model, resize_to=(48, 64))
-    check(made, made, appended(made)["labels"]["input"], feeds)
+    check(made, made, recorded(made)["labels"]["input"], feeds)
 
 
 # onnxruntime 1.32 has no QuantizeLinear of the opsets behind 24
@@ -395,7 +431,7 @@ FOLDED = {
 def test_final_softmax_is_replaced(name, mode):
     model = make_model(FOLDED[name], shape=(2, 3, 24, 32))
     made = append_rma(model, output_mode=mode, name="result")
-    record = appended(made)["result"]
+    record = recorded(made)["result"]
     assert (record["source"], record["activation"]) == ("logits", "softmax")
     if mode == "multiclass":
         assert kinds(made)[0] == "Conv"
@@ -448,17 +484,37 @@ def test_final_softmax_stays(nodes, model_arguments, arguments):
     model = make_model(nodes, **model_arguments)
     made = append_rma(model, **arguments)
     assert "Softmax" in kinds(made)
-    assert appended(made)["labels"]["activation"] is None
+    assert recorded(made)["labels"]["activation"] is None
     dtype = np.float16 if "dtype" in model_arguments else np.float32
     check(model, made, "y", {"x": picture(dtype=dtype)})
+
+
+def test_a_softmax_over_another_axis_than_the_classes_stays():
+    nodes = [
+        node("Softmax", "logits", "y", axis=2),
+        node("ArgMax", "y", "best", axis=1, keepdims=0),
+    ]
+    model = make_model(nodes, ["best"], out_type=TensorProto.INT64)
+    made = append_rma(model)
+    assert recorded(made)["labels"]["source"] == "y"
+    check(model, made, "y")
 
 
 def test_resized_probabilities_are_not_those_of_resized_logits():
     model = make_model(SOFTMAX_LAST)
     made = append_rma(model, resize_to=(48, 64))
     assert "Softmax" in kinds(made)
-    probs = run(made, {"x": picture()}, appended(made)["labels"]["input"])[0]
+    probs = run(made, {"x": picture()}, recorded(made)["labels"]["input"])[0]
     np.testing.assert_array_equal(run(made, {"x": picture()}, "labels")[0], rankseg(probs))
+
+
+def test_masks_turned_twice_have_a_name_each():
+    """The Relu keeps the classes last before the tail; behind it they are on axis 1 again."""
+    relu, last = node("Relu", "last", "relu"), node("Softmax", "relu", "last_probs", axis=3)
+    model = make_model([SOFTMAX_LAST[0], relu, last, transposed("y")])
+    made = append_rma(model, output_mode="multilabel")
+    assert recorded(made)["masks"]["source"] == "relu"
+    check(model, made, "y", name="masks", output_mode="multilabel")
 
 
 # Several heads, names and outputs
@@ -482,7 +538,7 @@ def test_several_heads():
     assert [value.name for value in both.graph.output] == ["labels", "masks", "score"]
     check(model, both, "y")
     check(model, both, "z", name="masks", output_mode="multilabel")
-    assert set(appended(both)) == {"labels", "masks"}
+    assert set(recorded(both)) == {"labels", "masks"}
     with pytest.raises(ValueError, match=r"choose an output, the model has 'y' \[1, 5, 24, 32\]"):
         append_rma(model)
     with pytest.raises(ValueError, match="no output 'a'; the model has 'y'"):
@@ -571,7 +627,7 @@ def test_metadata_names_settings_and_source(tmp_path):
     helper.set_model_props(model, {"author": "me"})
     onnx.save(model, tmp_path / "m.onnx")
     made = append_rma(tmp_path / "m.onnx", smooth=0.5)
-    record = appended(made)["labels"]
+    record = recorded(made)["labels"]
     digest = hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest()
     assert record["source_sha256"] == digest
     assert record["smooth"] == 0.5
@@ -590,8 +646,8 @@ def test_the_model_itself_is_not_changed():
 
 
 def test_findings_are_words():
-    ending = recognize(GraphIndex(make_model(SOFTMAX_LAST)), "y")
-    assert str(ending).splitlines() == [
+    head = recognize(GraphIndex(make_model(SOFTMAX_LAST)), "y")
+    assert str(head).splitlines() == [
         "output 'y': float [1, 5, 24, 32]",
         "probabilities by Softmax over axis 3, then Transpose",
         "5 classes on axis 1, by the nodes before it",
@@ -787,7 +843,7 @@ def test_save_never_overwrites_the_input(tmp_path, monkeypatch):
     (tmp_path / "symlink.onnx").unlink()
     save(made, tmp_path / "out.onnx")
     save(append_rma(path, metric="iou"), tmp_path / "out.onnx", overwrite=True)
-    assert appended(onnx.load(tmp_path / "out.onnx"))["labels"]["metric"] == "iou"
+    assert recorded(onnx.load(tmp_path / "out.onnx"))["labels"]["metric"] == "iou"
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "out.onnx"]
 
 
@@ -967,6 +1023,11 @@ def test_a_calibration_for_another_number_of_classes():
         append_rma(model, calibration=Calibration("vector", bias=[0, 1, 0]))
     with pytest.raises(TypeError, match="calibration must be a Calibration, found dict"):
         append_rma(model, calibration={"kind": "temperature"})
+
+
+def test_a_tail_behind_a_tail_alone():
+    with pytest.raises(ValueError, match="output 'labels' is RankSEG's already"):
+        append_rma(rma_model())
 
 
 def test_a_tail_behind_a_tail():

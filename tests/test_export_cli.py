@@ -16,7 +16,7 @@ from test_export_verify import segmenter
 
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.export.append import appended
+from rankseg.export.record import recorded
 
 succeed, refuse = (
     partial(function, "export") for function in (commandline.printed, commandline.refuse)
@@ -48,7 +48,7 @@ def test_append(softmax, tmp_path):
         "outputs are now 'labels'",
     ]
     assert lines[-1].startswith(f"{out}: written, +")
-    assert appended(onnx.load(out))["labels"]["metric"] == "iou"
+    assert recorded(onnx.load(out))["labels"]["metric"] == "iou"
 
 
 def test_append_with_every_option(logits, tmp_path):
@@ -63,7 +63,7 @@ def test_append_with_every_option(logits, tmp_path):
     assert "IR version 7 becomes 8, for the function" in text
     assert "values are resized to [96, 128]" in text
     assert "outputs are now 'y', 'best'" in text
-    record = appended(onnx.load(out))["best"]
+    record = recorded(onnx.load(out))["best"]
     assert record["pruning_prob"] == [0.5, 0.4, 0.3, 0.5, 0.5, 0.5]
     assert record["void_index"] == 99
     assert "100.0000 %" in succeed("verify", out)
@@ -89,11 +89,15 @@ def test_info_on_what_append_made(softmax, tmp_path):
 
 
 def test_info_on_a_model_of_its_own(tmp_path):
-    succeed("node", "-o", tmp_path / "rma.onnx", "--metric", "iou")
+    sizes = ["--num-classes", 2, "--pruning-prob", "0.25,0.5"]
+    succeed("node", "-o", tmp_path / "rma.onnx", "--metric", "iou", *sizes)
     text = succeed("info", tmp_path / "rma.onnx")
     assert "best expected IoU (smooth=0) under probabilities" in text
-    assert "solver RMA" in text
+    assert "output 'labels' is RankSEG's, iou, multiclass" in text
     assert "metric iou" in text
+    assert "pruning_prob [0.25, 0.5]" in text
+    assert "append:" not in text
+    assert "a RankSEG tail alone" in refuse("verify", tmp_path / "rma.onnx")
 
 
 def test_two_heads(heads, tmp_path):
@@ -308,7 +312,7 @@ def test_settings_from_a_file(softmax, tmp_path):
     Config(metric="iou", pruning_prob=0.7, calibration=calibration).save(config)
     lines = succeed("append", softmax, "-o", out, "--config", config)
     assert "calibrated (vector scaling)" in lines
-    record = appended(onnx.load(out))["labels"]
+    record = recorded(onnx.load(out))["labels"]
     assert (record["metric"], record["pruning_prob"]) == ("iou", 0.7)
     assert record["calibration"]["bias"] == [0, 0, 1, 0, 0, -1]
     assert "100.0000 %" in succeed("verify", out)
@@ -349,7 +353,7 @@ def test_an_agreement_that_is_asked_for(softmax, tmp_path):
     succeed("append", softmax, "-o", out)
     succeed("verify", out, "--min-agreement", "0.9")
     model = onnx.load(out)
-    record = appended(model)["labels"] | {"pruning_prob": 1.0}  # not what the nodes compute
+    record = recorded(model)["labels"] | {"pruning_prob": 1.0}  # not what the nodes compute
     for item in model.metadata_props:
         if item.value.startswith("{"):
             item.value = json.dumps(record)

@@ -8,9 +8,12 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx.reference import ReferenceEvaluator
 
+from rankseg import __version__ as version
 from rankseg import activations, thresholds
 from rankseg.export import TailSettings, rma_model, tail
+from rankseg.export.record import recorded
 from rankseg.functional import rankseg
+from rankseg.objectives import Dice
 
 NEWEST = onnx.defs.onnx_opset_version()
 OPSETS = [11, 12, 13, 17, 18, 21, NEWEST]
@@ -86,9 +89,11 @@ def check_equal(result, probs, **settings):
     assert np.count_nonzero(result != expected) <= 1e-4 * expected.size
 
 
-def check_thresholds(probs, **settings):
+def check_thresholds(probs, profile="onnxruntime", **settings):
     """The masks are those of thresholds within float32 rounding of the package's."""
-    model = rma_model(output_mode="multilabel", num_classes=probs.shape[1], **settings)
+    model = rma_model(
+        output_mode="multilabel", num_classes=probs.shape[1], profile=profile, **settings
+    )
     masks = run(model, probs)
     found = thresholds(probs, **settings).threshold.reshape(*probs.shape[:2], 1, 1)
     close = np.abs(probs - found) <= 4 * np.finfo(np.float32).eps * found
@@ -138,6 +143,71 @@ def test_objects_of_a_few_pixels(metric, seed):
 def test_thresholds_of_regions(metric):
     for seed in range(3):
         check_thresholds(regions(seed=seed), metric=metric)
+
+
+def faint(seed, size=96):
+    """Heavy tails and faint classes, half of the maps with nothing where the map is thinned."""
+    rng = np.random.default_rng(seed)
+    few = rng.random((6, size, size)) < rng.uniform(0.0005, 0.05, (6, 1, 1))
+    tails = rng.random((6, size, size)) ** rng.uniform(0.5, 12, (6, 1, 1))
+    bright, dim = rng.uniform(0.3, 1, (6, 1, 1)), rng.uniform(0.001, 0.3, (6, 1, 1))
+    sparse = rng.random((6, 1, 1)) < 0.5
+    p = np.where(sparse, np.where(few, bright, tails * dim), tails)
+    p[:, :: 3 + size * (seed % 2), :: 3 + size * (seed % 2)] = 0
+    return p.astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_thresholds_that_take_every_step(profile, metric):
+    for seed in range(40):
+        check_thresholds(faint(seed), metric=metric, pruning_prob=0.0, profile=profile)
+
+
+def shortfall(probs, profile, smooth):
+    """By how much the expected Dice of a mask is below the best, at most."""
+    settings = {"smooth": smooth, "pruning_prob": 0.0}
+    masks = run(rma_model(output_mode="multilabel", profile=profile, **settings), probs)
+    wide = probs.astype(np.float64)
+    sums = [x.sum(axis=(2, 3)) for x in (1.0 * masks, masks * wide, wide)]
+    return np.max(thresholds(wide, **settings).score - Dice(smooth).score(*sums))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_smoothed_dice_of_faint_classes_is_close_to_the_best(profile):
+    assert max(shortfall(faint(seed), profile, 10.0) for seed in range(24)) < 5e-8
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_smoothed_dice_of_few_pixels_is_close_to_the_best(profile):
+    worst = 0.0
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        power, largest = rng.uniform(1, 20), rng.uniform(0.05, 1)
+        probs = (rng.random((1, 6, 24, 24)) ** power * largest).astype(np.float32)
+        worst = max(worst, shortfall(probs, profile, 5.0))
+    assert worst < 2e-5
+
+
+@pytest.mark.parametrize(("smooth", "limit"), [(0.0, 0.0855), (1.0, 0.18)])
+def test_few_pixels_are_left_to_the_later_steps(smooth, limit):
+    model = rma_model(smooth=smooth)
+    name = next(node.output[0] for node in model.graph.node if node.op_type == "NonZero")
+    model.graph.output[0].CopyFrom(onnx.ValueInfoProto(name=name))
+    scenes = [regions(seed=seed) for seed in range(8)]
+    gathered = sum(run(model, probs).size for probs in scenes)
+    assert gathered < limit * sum(probs[0, 0].size for probs in scenes)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_a_class_of_probability_zero(profile, metric):
+    probs = soft_map((24, 40))[1]
+    probs[0, 0] = 0  # in one sample: else the class is left out
+    for settings in ({"pruning_prob": 0.0}, {"unassigned_policy": "void"}):
+        model = rma_model(profile=profile, metric=metric, **settings)
+        expected = rankseg(probs, metric=metric, **settings)
+        np.testing.assert_array_equal(run(model, probs), expected)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -267,11 +337,15 @@ def test_static_profile_reduces_over_constants():
 
 
 def test_metadata_and_shapes():
+    settings = {"metric": "iou", "smooth": 1.0, "pruning_prob": (0.5, 0.0, 1.0, 0.5, 0.5)}
+    model = rma_model(num_classes=5, layout="NHWC", **settings)
+    assert [entry.key for entry in model.metadata_props] == ["rankseg.output.labels"]
+    found = recorded(model)["labels"]
+    assert (found["metric"], found["smooth"]) == ("iou", 1.0)
+    assert found["pruning_prob"] == [0.5, 0.0, 1.0, 0.5, 0.5]
+    assert (found["input"], found["class_axis"], found["result"]) == ("probs", 3, "labels")
+    assert found["rankseg"] == version
     model = rma_model(metric="iou", smooth=1.0, num_classes=5)
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    assert found["rankseg.solver"] == "RMA"
-    assert found["rankseg.metric"] == "iou"
-    assert found["rankseg.smooth"] == "1.0"
     source, result = model.graph.input[0], model.graph.output[0]
     sizes = [d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim]
     assert (source.name, sizes) == ("probs", ["batch", 5, "height", "width"])

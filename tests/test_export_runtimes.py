@@ -82,13 +82,79 @@ def test_the_check_finds_what_rounding_does_not_explain():
         check_differences(masks, probs, output_mode="multilabel")
 
 
+def pruned_map():
+    """The last class of sample 0 is pruned, and every class of sample 1."""
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.standard_normal((2, 4, 48, 64)).astype(np.float32)
+    logits[0, 3] -= 9
+    logits[1] *= 0.05
+    probs = activations.softmax(logits, axis=1)
+    pruned = np.isinf(thresholds(probs).threshold)
+    np.testing.assert_array_equal(pruned, [[False, False, False, True], [True] * 4])
+    return probs
+
+
+@pytest.mark.parametrize("policy", ["max_score", "void"])
+@pytest.mark.parametrize("pixel", [(0, 20, 20), (0, 9, 41), (1, 20, 20)])
+def test_the_check_finds_wrong_pixels_where_a_class_is_pruned(pixel, policy):
+    probs = pruned_map()
+    expected = rankseg(probs, unassigned_policy=policy)
+    for label in {0, 1, 2, 3} - {int(expected[pixel])}:
+        labels = expected.copy()
+        labels[pixel] = label
+        with pytest.raises(AssertionError):
+            check_differences(labels, probs, unassigned_policy=policy)
+
+
+def test_the_check_finds_pixels_in_the_mask_of_a_pruned_class():
+    probs = pruned_map()
+    masks = rankseg(probs, output_mode="multilabel")
+    masks[0, 3, 20, 20] = True
+    with pytest.raises(AssertionError):
+        check_differences(masks, probs, output_mode="multilabel")
+
+
+@pytest.mark.parametrize(("others", "right", "wrong"), [(0.9, 0, [2, 3]), (0.3, 1, [3])])
+def test_a_threshold_excuses_the_class_whose_it_is(others, right, wrong):
+    """Class 0 may have the pixel or not; class 3 is pruned."""
+    probs = pruned_map()
+    for _ in range(3):  # the pixel moves the threshold a little
+        threshold = thresholds(probs).threshold[0, 0]
+        probs[0, :, 20, 20] = [threshold * (1 + 1e-7), others, 0.05, 0.05]
+    labels = rankseg(probs)
+    labels[0, 20, 20] = right
+    check_differences(labels, probs)
+    for label in wrong:
+        labels[0, 20, 20] = label
+        with pytest.raises(AssertionError):
+            check_differences(labels, probs)
+
+
+def test_the_check_passes_a_tie():
+    """Class 2 is class 1 mirrored, so on the middle column they gain the same."""
+    logits = 2 * np.random.default_rng(0).standard_normal((1, 3, 41, 41))
+    logits[:, 0] += logits[:, 0, :, ::-1]
+    logits[:, 2] = logits[:, 1, :, ::-1]
+    probs = activations.softmax(logits, axis=1)
+    masks = rankseg(probs, output_mode="multilabel")
+    labels = rankseg(probs)
+    ties = np.flatnonzero((masks[0, :, :, 20].sum(axis=0) != 1) & (labels[0, :, 20] > 0))
+    assert ties.size
+    row = ties[0]
+    labels[0, row, 20] = 3 - labels[0, row, 20]
+    check_differences(labels, probs)
+    labels[0, row, 20] = 0
+    with pytest.raises(AssertionError):
+        check_differences(labels, probs)
+
+
 def test_the_maps_have_pixels_to_compete_for():
     for given in (None, "logits"):
         probs = scores(SETTINGS[0], given)[2]
-        claims = rankseg(probs, output_mode="multilabel").sum(axis=1)
-        assert np.all(np.mean(claims != 1, axis=(1, 2)) > 1e-3)
-        assert np.any(claims == 0)
-        assert np.any(claims > 1)
+        votes = rankseg(probs, output_mode="multilabel").sum(axis=1)
+        assert np.all(np.mean(votes != 1, axis=(1, 2)) > 1e-3)
+        assert np.any(votes == 0)
+        assert np.any(votes > 1)
 
 
 @pytest.mark.parametrize("opset", OPSETS)

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -8,11 +9,15 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper
 
-from rankseg.export import rma_model
-from rankseg.export.append import append_rma, save
-from rankseg.export.verification import picture_feed, random_feeds, verify
+from rankseg.export import append_rma, rma_model, save
+from rankseg.export.verification.feeds import picture_feed, random_feeds
+from rankseg.export.verification.submodels import until
+from rankseg.export.verification.verify import verify
+from rankseg.functional import rankseg
+from rankseg.metrics import expected_dice, expected_iou
 
 
 def segmenter(ending, opset=17, shape=(1, 3, 48, 64), dtype=TensorProto.FLOAT):
@@ -68,6 +73,15 @@ def test_open_sizes_and_half_precision():
     assert found.change is None
 
 
+def test_probabilities_that_rounding_puts_above_one():
+    model = segmenter("Softmax")
+    factor = onnx.numpy_helper.from_array(np.array(1.001, np.float32), "factor")
+    model.graph.initializer.append(factor)
+    model.graph.node.append(helper.make_node("Mul", ["y", "factor"], ["z"]))
+    model.graph.output[0].name = "z"
+    assert verify(append_rma(model, activation=None), repeats=1).agreement >= 0.999
+
+
 def test_a_wrong_tail_is_found_out():
     made = append_rma(segmenter("Softmax"), metric="iou", smooth=0.0)
     for item in made.metadata_props:
@@ -75,6 +89,40 @@ def test_a_wrong_tail_is_found_out():
     found = verify(made, repeats=1)
     assert found.agreement < 0.9999
     assert f"({found.different} of {found.decided} differ)" in str(found)
+
+
+def with_other_record(model, **values):
+    """The model with a record that its nodes do not compute."""
+    for item in model.metadata_props:
+        item.value = json.dumps(json.loads(item.value) | values)
+    return model
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_the_loss_of_a_wrong_tail(metric, mode):
+    """What it computes is best with all classes pruned but some, and nothing else is as good."""
+    model, x = segmenter("Softmax"), random_feeds(segmenter("Softmax"))
+    made = append_rma(model, metric=metric, output_mode=mode, pruning_prob=0.999, keep_outputs=True)
+    wrong = with_other_record(made, pruning_prob=0.0)
+    session = onnxruntime.InferenceSession(wrong.SerializeToString())
+    probs, found = session.run(None, x)
+    score = {"dice": expected_dice, "iou": expected_iou}[metric]
+    best = rankseg(probs, metric, output_mode=mode, pruning_prob=0.0)
+    wanted, got = (score(probs, result).mean() for result in (best, found))
+    loss = verify(wrong, feeds=x, repeats=1).loss
+    assert loss > 1e-3
+    assert loss == pytest.approx(wanted - got, rel=0.05)
+
+
+def test_the_loss_is_that_of_the_worst_sample():
+    model = segmenter("Softmax", shape=("N", 3, 48, 64))
+    (x,) = random_feeds(segmenter("Softmax")).values()
+    wrong = with_other_record(append_rma(model, pruning_prob=0.999), pruning_prob=0.0)
+    both = np.concatenate([np.zeros_like(x), x])
+    alone = [verify(wrong, feeds={"x": part[None]}, repeats=1).loss for part in both]
+    assert alone[0] != pytest.approx(alone[1])
+    assert verify(wrong, feeds={"x": both}, repeats=1).loss == pytest.approx(max(alone))
 
 
 def test_another_original_is_found_out():
@@ -85,6 +133,58 @@ def test_another_original_is_found_out():
     found = verify(append_rma(model), other, repeats=1)
     assert found.change > 0.01
     assert "largest change" in str(found)
+
+
+def branch(result, *reads):
+    """A graph inside a node that adds up values of the graph around it."""
+    output = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
+    return helper.make_graph([helper.make_node("Sum", reads, [result])], result, [], [output])
+
+
+def conditional():
+    """The classes by an If, whose branches alone read `scaled`, `raised` and the weight `bias`."""
+    model = segmenter("Identity")
+    graph = model.graph
+    graph.initializer.append(onnx.numpy_helper.from_array(np.ones((6, 1, 1), np.float32), "bias"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    del graph.node[1:]
+    graph.node.extend(
+        [
+            helper.make_node("Tanh", ["logits"], ["scaled"]),
+            helper.make_node("Sqrt", ["yes_as_float"], ["raised"]),
+            helper.make_node(
+                "If",
+                ["yes"],
+                ["chosen"],
+                then_branch=branch("a", "scaled", "bias"),
+                else_branch=branch("b", "scaled", "raised"),
+            ),
+            helper.make_node("Softmax", ["chosen"], ["y"], axis=1),
+        ]
+    )
+    graph.node.insert(1, helper.make_node("Cast", ["yes"], ["yes_as_float"], to=1))
+    model.graph.value_info.append(
+        helper.make_tensor_value_info("chosen", TensorProto.FLOAT, [1, 6, 48, 64])
+    )
+    return model
+
+
+def test_what_a_graph_inside_a_node_reads_belongs_to_the_part_before():
+    model = conditional()
+    part = until(model, "chosen")
+    assert {tensor.name for tensor in part.graph.initializer} == {"weight", "bias", "yes"}
+    onnx.checker.check_model(part)
+    found = verify(append_rma(model), model, repeats=1)
+    assert found.agreement >= 0.9999
+    assert found.change == 0
+
+
+def test_the_part_before_a_value_has_nothing_else():
+    made = append_rma(segmenter("Softmax"))
+    part = until(made, "logits")
+    assert [node.op_type for node in part.graph.node] == ["Conv"]
+    assert [tensor.name for tensor in part.graph.initializer] == ["weight"]
+    assert [value.name for value in part.graph.output] == ["logits"]
 
 
 def test_external_weights(tmp_path):

@@ -18,6 +18,9 @@ LETTERS: dict[int, str] = {
 }
 """What tells constants of the same value apart."""
 
+AXES_AS_INPUT = {"ReduceSum": 13, "Squeeze": 13, "Unsqueeze": 13, "ReduceMax": 18}
+"""The first opset in which the axes are an input of an operator, not an attribute."""
+
 
 class Fragment:
     """Nodes under construction, in the forms that one opset has."""
@@ -44,6 +47,15 @@ class Fragment:
             self.nodes.append(helper.make_node(kind, names, [output], **attributes))
             self.known[key] = Value(self, output, dtype)
         return self.known[key]
+
+    def over(
+        self, kind: str, value: "Value", axes: Sequence[int], name: str = "", **attributes: Any
+    ) -> "Value":
+        """Append a node that names axes, in the form of the opset."""
+        if self.opset < AXES_AS_INPUT[kind]:
+            return self.add(kind, [value], value.dtype, name, axes=list(axes), **attributes)
+        inputs = [value, self.indices(axes, "axes")]
+        return self.add(kind, inputs, value.dtype, name, **attributes)
 
     def constant(self, value: Any, dtype: int, name: str) -> "Value":
         """Return an initializer, made when it is first asked for."""
@@ -72,10 +84,7 @@ class Value:
 
     def reduce(self, kind: str, axes: Sequence[int], name: str = "") -> "Value":
         """Reduce over these axes, which stay with length 1."""
-        if self.fragment.opset >= (13 if kind == "ReduceSum" else 18):
-            inputs = [self, self.fragment.indices(axes, "axes")]
-            return self.fragment.add(kind, inputs, self.dtype, name, keepdims=1)
-        return self.fragment.add(kind, [self], self.dtype, name, axes=list(axes), keepdims=1)
+        return self.fragment.over(kind, self, axes, name, keepdims=1)
 
     def sum(self, axes: Sequence[int], wide: int) -> "Value":
         """Sum one axis after the other, the last first, in `wide` from the second on."""
@@ -136,12 +145,17 @@ class Value:
         inputs = [self, self.fragment.indices(shape, "shape")]
         return self.fragment.add("Reshape", inputs, self.dtype)
 
-    def squeeze(self, axes: Sequence[int]) -> "Value":
+    def squeeze(self, axes: Sequence[int], name: str = "") -> "Value":
         """Drop axes of length 1."""
-        if self.fragment.opset >= 13:
-            inputs = [self, self.fragment.indices(axes, "axes")]
-            return self.fragment.add("Squeeze", inputs, self.dtype)
-        return self.fragment.add("Squeeze", [self], self.dtype, axes=list(axes))
+        return self.fragment.over("Squeeze", self, axes, name) if axes else self
+
+    def unsqueeze(self, axes: Sequence[int], name: str = "") -> "Value":
+        """Insert axes of length 1."""
+        return self.fragment.over("Unsqueeze", self, axes, name) if axes else self
+
+    def transpose(self, order: Sequence[int], name: str) -> "Value":
+        """Put the axes in another order."""
+        return self.fragment.add("Transpose", [self], self.dtype, name, perm=list(order))
 
     def clip(self, low: float, high: float) -> "Value":
         """Clip to [low, high]."""

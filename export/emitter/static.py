@@ -2,15 +2,19 @@
 
 from functools import partial
 
+from ..settings import LABEL_DTYPES
 from .fragment import Value, maximum
-from .settings import LABEL_DTYPES
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
 STEPS = 5
-"""Steps on the whole map: as many as objects of a few pixels take that thinning misses."""
+"""Steps on the whole map: as many as objects of a few pixels take that thinning misses.
+
+With 4, 26 of 10,368,000 pixels of 60 real frames differ from NumPy's with smooth 1, with 5 one;
+with 3, 1,435 pixels of the masks without smooth.
+"""
 
 
-class DenseSolver(Solver):
+class StaticSolver(Solver):
     """Profile "static"."""
 
     def strides(self, p: Value) -> Value:
@@ -27,7 +31,7 @@ class DenseSolver(Solver):
             threshold = maximum(threshold, better) if i else better
         if self.undecided:
             self.fragment.scope = "end/"
-            width = self.sliver(threshold, rows)
+            width = self.interval(rows)
             threshold = self.finish(threshold, width, rows, partial(self.scan, p), p.dtype)
         self.fragment.scope = ""
         return self.round_down(self.where_active(threshold, rows), p.dtype)
@@ -50,9 +54,9 @@ class DenseSolver(Solver):
         threshold = self.threshold(p, rows)
         self.fragment.scope = "labels/"
         mask = (p > threshold).cast(p.dtype, "mask")
-        claims = mask.reduce("ReduceSum", [1], "claims")
-        sole = mask * (claims == 1.0)
+        votes = mask.reduce("ReduceSum", [1], "votes")
+        sole = mask * (votes == 1.0)
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
-        winner = self.winners(p, mask, claims, alone, rows).squeeze([1])
+        winner = self.winners(p, mask, votes, alone, rows).squeeze([1])
         return winner.cast(LABEL_DTYPES[self.settings.label_dtype])

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper
 
-from .index import GraphIndex
-from .names import subgraphs, used_values
+from ..head.index import GraphIndex
+from ..names import subgraphs, used_values
 
 
 def until(model: ModelProto, value: str) -> ModelProto:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, helper
 
-from .index import GraphIndex, Shape
+from ..head.index import GraphIndex, Shape
 
 Feeds = Mapping[str, np.ndarray]
 

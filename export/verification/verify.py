@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from ..activations import sigmoid, softmax
-from ..calibration import Calibration
-from ..expected import expected_dice, expected_iou
-from ..functional import rankseg
-from .feeds import Feeds, picture_feed, random_feeds
-from .files import appended, described, load
-from .parts import showing, until, with_plain_decision
+from ...activations import sigmoid, softmax
+from ...calibration import Calibration
+from ...expected import expected_dice, expected_iou
+from ...functional import rankseg
+from ..files import load
+from ..record import recorded
+from .feeds import Feeds, random_feeds
 from .running import Runner, medians
-
-__all__ = ["Verification", "picture_feed", "random_feeds", "verify"]
+from .submodels import showing, until, with_plain_decision
 
 
 @dataclass(frozen=True)
@@ -153,15 +152,15 @@ def _read(model: ModelProto | str | os.PathLike[str]) -> tuple[ModelProto, str]:
 
 
 def _record(model: ModelProto, output: str | None) -> tuple[str, dict[str, Any]]:
-    records = appended(model)
-    if described(model):
-        raise ValueError("the model is a RankSEG tail alone: verify takes what append made")
+    records = recorded(model)
     if not records:
         raise ValueError("the model has no RankSEG tail: append one first")
     if output is None and len(records) == 1:
         output = next(iter(records))
     if output is None or output not in records:
         raise ValueError(f"choose one of the outputs {', '.join(map(repr, records))}")
+    if records[output]["source"] is None:
+        raise ValueError("the model is a RankSEG tail alone: verify takes what append made")
     return output, records[output]
 
 

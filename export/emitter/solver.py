@@ -12,41 +12,61 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from onnx import TensorProto
 
-from ..objectives import OBJECTIVES, Dice
+from ...objectives import OBJECTIVES, Dice
+from ..settings import LABEL_DTYPES, TailSettings
 from .fragment import Fragment, Operand, Value, maximum, minimum
 from .probabilities import probabilities
-from .settings import LABEL_DTYPES, TailSettings
 
 START = 0.4
-"""First threshold of a row that the thinned map does not show."""
+"""First threshold of a row that the thinned map does not show.
+
+With 0.1 as few pixels are gathered, with 0.8 3.2 % of 15 real frames in place of 2.7 %.
+"""
 
 THIN_STRIDE = 16
-"""Longest stride of thinning."""
+"""Longest stride of thinning.
+
+With 4 and 8 no label of 160 real frames changes either, and 8 gathers as many pixels.
+"""
 
 THIN_STEPS = 2
-"""Steps on the thinned map."""
+"""Steps on the thinned map.
+
+With 1, 3.7 % of the pixels of 20 real frames are gathered in place of 2.7 %, with 3 2.5 %.
+"""
 
 GRID = 5
-"""Thresholds tried across the sliver of Dice with `smooth`."""
+"""Thresholds tried across the undecided interval of Dice with `smooth`.
+
+On 16 maps of 24 x 24 pixels and smooth 5 the expected Dice is 1.3e-5 below the best at most; with
+4 thresholds 3e-4. No pixel of 160 real frames depends on it with smooth 1.
+"""
 
 NO_PIXEL = 2.0
 """A threshold above every probability."""
 
 TINY = 1e-30
-"""Below the sum of any row that has a pixel to select."""
+"""Below the sum of any row that has a pixel to select; with 0 a row of zeros gets 0 / 0."""
 
-BARRED = 8.0
-"""More than two scaled increments can differ by."""
+PENALTY = 8.0
+"""More than two scaled increments can differ by: takes a class out of the competition.
+
+2 is the bound; on 160 real frames 1 does as well.
+"""
 
 
 class Rows(NamedTuple):
-    """What is known of each row: values of shape (batch, class, 1, ...)."""
+    """What is known of each row: values of shape (batch, class, 1, ...).
+
+    `classes` has their numbers where only some were kept.
+    """
 
     mass: Value
     high: Value
     active: Value
     offset: float
     base: Value
+    classes: Value | None
 
     def threshold(self, size: Operand, overlap: Value) -> Value:
         """Return `objective.threshold` of so many pixels with this sum."""
@@ -69,13 +89,10 @@ class Solver:
     """What both profiles share."""
 
     def __init__(
-        self, settings: TailSettings, prefix: str, opset: int, ndim: int, classes: int | None
+        self, fragment: Fragment, settings: TailSettings, ndim: int, classes: int | None
     ) -> None:
-        self.settings, self.classes = settings, classes
-        self.numbers: Value | None = None
-        static = settings.profile == "static"
-        self.state = TensorProto.FLOAT if static else TensorProto.DOUBLE
-        self.fragment = Fragment(prefix, opset, self.state)
+        self.fragment, self.settings, self.classes = fragment, settings, classes
+        self.state = fragment.state
         self.ndim, self.axes = ndim, list(range(2, 2 + max(ndim, 2)))  # a line has width 1
         self.objective = OBJECTIVES[settings.metric](settings.smooth)
 
@@ -96,7 +113,7 @@ class Solver:
             return masks
         order = [0, *range(2, 2 + self.ndim)]
         order.insert(position, 1)
-        return self.fragment.add("Transpose", [masks], masks.dtype, "masks", perm=order)
+        return masks.transpose(order, "masks")
 
     def labels(self, p: Value) -> Value:
         """Return the class of each pixel, (batch, *spatial)."""
@@ -105,8 +122,8 @@ class Solver:
     def most_probable(self, p: Value) -> Value:
         """Return the most probable class, of those that escape pruning if any does."""
         _, active = self.activity(p)
-        barred = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
-        inputs, f = [p - barred * 2.0], self.fragment
+        penalty = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
+        inputs, f = [p - penalty * 2.0], self.fragment
         labels = f.add("ArgMax", inputs, TensorProto.INT64, "winner", axis=1, keepdims=0)
         return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
 
@@ -129,15 +146,21 @@ class Solver:
 
     def measure(self, p: Value) -> tuple[Value, Rows]:
         """Return the rows that matter, and what is known of them."""
-        p, high, active = self.keep_heirs(p, *self.activity(p))
+        high, active = self.activity(p)
+        classes = self.eligible(p, active)
+        if classes is not None:
+            p, high, active = (
+                self.fragment.add("Gather", [x, classes], x.dtype, axis=1)
+                for x in (p, high, active)
+            )
         mass = p.sum(self.axes, self.state)
         offset, base = self.objective.line(mass)
         base = maximum(base, self.fragment.constant(TINY, self.state, "tiny"))
-        return p, Rows(mass, high, active, offset, base)
+        return p, Rows(mass, high, active, offset, base, classes)
 
-    def keep_heirs(self, p: Value, high: Value, active: Value) -> tuple[Value, Value, Value]:
-        """Drop classes that cannot get a pixel, where that pays."""
-        return p, high, active
+    def eligible(self, p: Value, active: Value) -> Value | None:
+        """Return the numbers of the classes that may get a pixel, where it pays to drop others."""
+        return None
 
     def first_guess(self, p: Value, rows: Rows) -> Value:
         """Solve the thinned map, whose thresholds are close to those of the whole."""
@@ -186,7 +209,7 @@ class Solver:
         """
         self.fragment.scope = "gain/"
         slope, offset, *curve = self.objective.increment(alone.size, alone.overlap, rows.mass)
-        scale = slope.reduce("ReduceMax", [1]) * BARRED
+        scale = slope.reduce("ReduceMax", [1]) * PENALTY
         outside = rows.active.reduce("ReduceMax", [1]) - rows.active
         slope, offset = slope / scale, offset / scale + outside * 2.0
         if not curve:
@@ -194,29 +217,28 @@ class Solver:
         slope, offset, full = slope / curve[0], offset / curve[0], 1.0 / curve[0]
         return (p * slope.cast(p.dtype) - offset.cast(p.dtype)) / (full.cast(p.dtype) - p)
 
-    def winners(self, p: Value, mask: Value, claims: Value, alone: Masks, rows: Rows) -> Value:
+    def winners(self, p: Value, mask: Value, votes: Value, alone: Masks, rows: Rows) -> Value:
         """Return the class of each pixel, with the class axis left at length 1."""
         f = self.fragment
         growth = self.growth(p, alone, rows)
-        claimed = minimum(claims, f.constant(1.0, p.dtype, "one_claim"))
-        contest = growth + (mask - claimed)
-        winner = f.add("ArgMax", [contest], TensorProto.INT64, "winner", axis=1, keepdims=1)
-        if self.numbers is not None:
-            inputs = [self.numbers, winner]
+        selected = minimum(votes, f.constant(1.0, p.dtype, "one_vote"))
+        penalised = growth + (mask - selected)
+        winner = f.add("ArgMax", [penalised], TensorProto.INT64, "winner", axis=1, keepdims=1)
+        if rows.classes is not None:
+            inputs = [rows.classes, winner]
             winner = f.add("Gather", inputs, TensorProto.INT64, "winning_class", axis=0)
         if self.settings.void:
-            taken = claimed.cast(TensorProto.INT64)
+            taken = selected.cast(TensorProto.INT64)
             winner = winner * taken + (1 - taken) * self.settings.void_index
         return winner
 
-    def sliver(self, low: Value, rows: Rows, top: Value | None = None) -> Value:
-        """Return the width that `Dice.sliver` bounds."""
+    def interval(self, rows: Rows) -> Value:
+        """Return the width of the undecided interval, which `Dice.sliver` bounds."""
         assert isinstance(self.objective, Dice)
-        width = self.objective.sliver(rows.mass)
-        return width if top is None else minimum(width, top - low)
+        return self.objective.sliver(rows.mass)
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
-        """Return the best threshold across the sliver, or one that leaves the mask empty."""
+        """Return the best threshold across the interval, or one that leaves the mask empty."""
         assert isinstance(self.objective, Dice)
         f, axis = self.fragment, self.axes[-2]
         nothing = rows.mass - rows.mass

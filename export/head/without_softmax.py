@@ -9,49 +9,49 @@ from dataclasses import replace
 
 from onnx import NodeProto, TensorProto
 
+from ..names import used_values
 from .index import GraphIndex, attribute
-from .names import used_values
-from .recognize import Ending
+from .recognize import Head
 from .softmax import softmax_of
 
 
-def without_softmax(index: GraphIndex, ending: Ending) -> Ending:
-    """Return the ending with logits as its source, if nothing but the output needs the Softmax.
+def without_softmax(index: GraphIndex, head: Head) -> Head:
+    """Return the head with logits as its source, if nothing but the output needs the Softmax.
 
     Half precision stays as it is: a Softmax rounds its result, and the tail's does not.
     """
-    axes, found = ending.axes or "", _final_softmax(index, ending)
-    if found is None or ending.element_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        return ending
+    axes, found = head.axes or "", _final_softmax(index, head)
+    if found is None or head.element_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        return head
     node, places = found
     softmax = softmax_of(index, node)
     if softmax is None or softmax.activation == "unknown":
-        return ending
+        return head
     if softmax.axis != places[axes.index("C")]:
-        return ending
+        return head
     logits = _logits(index, node, places, axes)
     if logits is None:
-        return ending
+        return head
     source, order = logits
     words = f"final {node.op_type} replaced by the tail's own"
     return replace(
-        ending,
+        head,
         source=source,
-        shape=tuple(ending.shape[axis] for axis in order),
+        shape=tuple(head.shape[axis] for axis in order),
         axes="".join(axes[axis] for axis in order),
         activation="softmax",
-        findings=(*ending.findings, words),
+        findings=(*head.findings, words),
     )
 
 
-def _final_softmax(index: GraphIndex, ending: Ending) -> tuple[NodeProto, Sequence[int]] | None:
+def _final_softmax(index: GraphIndex, head: Head) -> tuple[NodeProto, Sequence[int]] | None:
     """Return the Softmax with nothing but Transposes behind it, and where the axes are in it."""
-    places: Sequence[int] = range(len(ending.shape))
-    behind = [*ending.followers, ending.argmax] if ending.argmax else []
+    places: Sequence[int] = range(len(head.shape))
+    behind = [*head.followers, head.argmax] if head.argmax else []
     reads = used_values(index.graph)
     if any(reads[node.output[0]] > 1 for node in behind):
         return None
-    for node in index.back(ending.source):
+    for node in index.back(head.source):
         if reads[node.output[0]] > 1:
             return None
         if node.op_type in ("Softmax", "LogSoftmax"):

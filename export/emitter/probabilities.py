@@ -3,9 +3,9 @@
 import numpy as np
 from onnx import TensorProto
 
-from ..calibration import Calibration
+from ...calibration import Calibration
+from ..settings import TailSettings
 from .fragment import Value
-from .settings import TailSettings
 
 
 def probabilities(source: Value, settings: TailSettings, class_axis: int, ndim: int) -> Value:
@@ -15,7 +15,7 @@ def probabilities(source: Value, settings: TailSettings, class_axis: int, ndim: 
         source = source.cast(TensorProto.FLOAT, "wide")
     if class_axis != 1:
         order = [0, class_axis, *(i for i in range(1, 2 + ndim) if i != class_axis)]
-        source = f.add("Transpose", [source], source.dtype, "channels", perm=order)
+        source = source.transpose(order, "channels")
     if settings.activation is not None:
         source = activated(source, settings.activation)
     if settings.calibration is not None:

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 import onnx
 from onnx import FunctionProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from ..validation import check_class_axis
-from .dense import DenseSolver
-from .files import OLDEST_OPSET
-from .fragment import Value
-from .settings import TailSettings
-from .sparse import SparseSolver
+from ...validation import check_class_axis
+from ..files import OLDEST_OPSET
+from ..settings import TailSettings
+from .fragment import Fragment, Value
+from .onnxruntime import OnnxruntimeSolver
+from .static import StaticSolver
 
 DOMAIN = "ai.rankseg"
 FUNCTION = "RankSEG"
-SOLVERS = {"onnxruntime": SparseSolver, "static": DenseSolver}
+SOLVERS = {"onnxruntime": OnnxruntimeSolver, "static": StaticSolver}
+STATES = {"onnxruntime": TensorProto.DOUBLE, "static": TensorProto.FLOAT}
+"""The type in which each profile holds what is said of a row."""
+
 FORMS = ("flat", "function")
 ELEMENT_TYPES = (
     TensorProto.FLOAT16,
@@ -83,22 +86,36 @@ def tail(
         If the opset, the type or the axes are not supported, or the settings do not suit the
         number of classes.
     """
-    _check_source(settings, opset, spatial_ndim, num_classes, element_type, class_axis)
-    solver = SOLVERS[settings.profile](settings, prefix, opset, spatial_ndim, num_classes)
-    fragment = solver.fragment
-    result = solver.run(Value(fragment, source, element_type), class_axis)
+    fragment = Fragment(prefix, opset, STATES[settings.profile])
+    value = Value(fragment, source, element_type)
+    result = emit(settings, value, spatial_ndim, num_classes, class_axis)
     initializers = list(fragment.constants.values())
     return Tail(fragment.nodes, initializers, fragment.value_info, result.name, result.dtype)
 
 
-def _check_source(
+def emit(
     settings: TailSettings,
-    opset: int,
+    source: Value,
     spatial_ndim: int,
     num_classes: int | None,
-    element_type: int,
+    class_axis: int,
+) -> Value:
+    """Append the nodes of `tail` to the fragment of a value, and return their result."""
+    _check_source(settings, source, spatial_ndim, num_classes, class_axis)
+    solver = SOLVERS[settings.profile](source.fragment, settings, spatial_ndim, num_classes)
+    result = solver.run(source, class_axis)
+    source.fragment.scope = ""
+    return result
+
+
+def _check_source(
+    settings: TailSettings,
+    source: Value,
+    spatial_ndim: int,
+    num_classes: int | None,
     class_axis: int,
 ) -> None:
+    opset, element_type = source.fragment.opset, source.dtype
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
         raise ValueError(f"opset must lie in [{OLDEST_OPSET}, {newest}], found {opset}")

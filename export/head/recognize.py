@@ -1,4 +1,4 @@
-"""What the graph of a segmentation model ends in."""
+"""What the graph of a segmentation model says of its heads."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -14,8 +14,8 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProt
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What one output of a model ends in.
+class Head:
+    """One head of a model: an output, and what the graph says that it holds.
 
     Attributes
     ----------
@@ -57,8 +57,8 @@ class Ending:
         return "\n".join(self.findings)
 
 
-def recognize(index: GraphIndex, output: str, class_axis: int | None = None) -> Ending:
-    """Find out what an output ends in.
+def recognize(index: GraphIndex, output: str, class_axis: int | None = None) -> Head:
+    """Find out what an output holds.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def recognize(index: GraphIndex, output: str, class_axis: int | None = None) -> 
         axes = with_class_axis(axes, _argmax_axis(argmax, shape), len(shape))
     axes, words = _settled_axes(index, axes, shape, class_axis)
     findings.append(words)
-    return Ending(
+    return Head(
         output=output,
         source=source,
         element_type=element_type,

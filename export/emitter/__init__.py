@@ -1,0 +1,1 @@
+"""Nodes that turn a value of any graph into labels or masks."""
