@@ -7,25 +7,29 @@ from dataclasses import replace
 from onnx import ModelProto
 
 from ..calibration import Calibration
+from ..docstrings import shared_parameters
+from ..functional import rankseg
+from ..settings import Metric, OutputMode, Policy, Solver
 from ..validation import choice
-from .emitter.tail import FORMS
 from .files import load
 from .head.index import GraphIndex
 from .head.plan import plan
 from .record import record, recorded
-from .settings import TailSettings
+from .settings import FORMS, TailSettings
 from .splice import Splice
 
 
+@shared_parameters(rankseg)
 def append_rma(
     model: ModelProto | str | os.PathLike[str],
     output: str | None = None,
     *,
-    metric: str = "dice",
+    metric: Metric = "dice",
     smooth: float = 0.0,
-    output_mode: str = "multiclass",
+    output_mode: OutputMode = "multiclass",
+    solver: Solver | None = None,
     pruning_prob: float | Sequence[float] = 0.5,
-    unassigned_policy: str = "max_score",
+    unassigned_policy: Policy = "max_score",
     void_index: int = 255,
     activation: str | None = "auto",
     calibration: Calibration | None = None,
@@ -50,8 +54,15 @@ def append_rma(
         A model of opset 11 or newer. It is not changed.
     output : str, optional
         The output to work on, needed where several could hold probabilities.
-    metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index
-        As in `rankseg.functional.rankseg` with the RMA solver.
+    metric, smooth, output_mode, pruning_prob
+        As in `rankseg.functional.rankseg`.
+    solver : {"RMA", "argmax", "pruned-argmax", "TR", "pruned-TR"}, optional
+        "RMA" for Dice and IoU; for accuracy "argmax", the default, or "pruned-argmax", that of
+        the classes that pruning leaves; for masks "TR" (p > 0.5), the default, or "pruned-TR".
+    unassigned_policy : {"max_score", "void"}
+        What becomes of a pixel that no class selected: the class that gains most, or `void_index`.
+    void_index : int, default 255
+        Label of such a pixel, outside of [0, class).
     activation : {"auto", None, "softmax", "sigmoid"}
         What turns the output into probabilities. "auto" takes it from the graph, and is an error
         where the graph does not decide, as for logits.
@@ -92,6 +103,7 @@ def append_rma(
         metric=metric,
         smooth=smooth,
         output_mode=output_mode,
+        solver=solver,
         pruning_prob=pruning_prob,  # type: ignore[arg-type]  # a sequence becomes a tuple
         unassigned_policy=unassigned_policy,
         void_index=void_index,

@@ -10,37 +10,36 @@ from rich.console import Console
 
 from ..cli.errors import CommandError, describe, library_errors, one_line_errors
 from ..cli.options import (
-    Activation,
+    NO_ACTIVATION,
+    PRUNING,
     ConfigOption,
-    Mode,
+    MetricOption,
     ModeOption,
     OverwriteOption,
     PruningOption,
-    Score,
-    ScoreOption,
     SmoothOption,
+    SolverOption,
     numbers,
     settings,
 )
 from ..cli.paths import check_output
 from ..io.reading import read_image
+from ..settings import Settings
 from .options import (
+    AUTO,
     ActivationOption,
-    AutoActivation,
     ClassAxisOption,
-    Form,
     FormOption,
     HeadOption,
+    InputActivation,
     LabelOption,
-    LabelType,
     ModelArgument,
     OutputOption,
-    Policy,
     PolicyOption,
-    Profile,
     ProfileOption,
     VoidOption,
 )
+from .settings import FORMS, SOLVERS, TailSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,24 +57,25 @@ def append(
     model: ModelArgument,
     output: OutputOption,
     head: HeadOption = None,
-    metric: ScoreOption = Score.DICE,
-    smooth: SmoothOption = 0.0,
-    mode: ModeOption = Mode.MULTICLASS,
-    pruning_prob: PruningOption = "0.5",
-    unassigned_policy: PolicyOption = Policy.MAX_SCORE,
-    void_index: VoidOption = 255,
+    metric: MetricOption = Settings.metric,
+    smooth: SmoothOption = Settings.smooth,
+    mode: ModeOption = Settings.output_mode,
+    solver: SolverOption = None,
+    pruning_prob: PruningOption = PRUNING,
+    unassigned_policy: PolicyOption = Settings.unassigned_policy,
+    void_index: VoidOption = Settings.void_index,
     config: ConfigOption = None,
-    activation: ActivationOption = AutoActivation.AUTO,
+    activation: ActivationOption = AUTO,
     class_axis: ClassAxisOption = None,
-    label_dtype: LabelOption = LabelType.INT64,
+    label_dtype: LabelOption = TailSettings.label_dtype,
     keep_outputs: Annotated[
         bool, typer.Option("--keep-outputs", help="Add labels instead of replacing the output.")
     ] = False,
     resize_to: Annotated[
         str | None, typer.Option(help="Size of the labels: input, or HEIGHTxWIDTH.")
     ] = None,
-    profile: ProfileOption = Profile.ONNXRUNTIME,
-    form: FormOption = Form.FLAT,
+    profile: ProfileOption = TailSettings.profile,
+    form: FormOption = FORMS[0],
     name: Annotated[str | None, typer.Option(help="Name of the new output.")] = None,
     copy_weights: Annotated[
         bool, typer.Option("--copy-weights", help="Copy external weights to another folder.")
@@ -92,15 +92,23 @@ def append(
             model,
             head,
             **_settings(
-                context, config, metric, smooth, mode, pruning_prob, unassigned_policy, void_index
+                context,
+                config,
+                metric,
+                smooth,
+                mode,
+                solver,
+                pruning_prob,
+                unassigned_policy,
+                void_index,
             ),
-            activation=None if activation == AutoActivation.NONE else activation.value,
+            activation=None if activation == NO_ACTIVATION else activation,
             class_axis=class_axis,
-            label_dtype=label_dtype.value,
+            label_dtype=label_dtype,
             keep_outputs=keep_outputs,
             resize_to=_size(resize_to, "--resize-to takes input or HEIGHTxWIDTH"),
-            profile=profile.value,
-            form=form.value,
+            profile=profile,
+            form=form,
             name=name,
         )
         if not copy_weights and external_files(made) and not output.parent.samefile(model.parent):
@@ -188,16 +196,15 @@ def verify(
 def node(
     context: typer.Context,
     output: OutputOption,
-    metric: ScoreOption = Score.DICE,
-    smooth: SmoothOption = 0.0,
-    mode: ModeOption = Mode.MULTICLASS,
-    pruning_prob: PruningOption = "0.5",
-    unassigned_policy: PolicyOption = Policy.MAX_SCORE,
-    void_index: VoidOption = 255,
+    metric: MetricOption = Settings.metric,
+    smooth: SmoothOption = Settings.smooth,
+    mode: ModeOption = Settings.output_mode,
+    solver: SolverOption = None,
+    pruning_prob: PruningOption = PRUNING,
+    unassigned_policy: PolicyOption = Settings.unassigned_policy,
+    void_index: VoidOption = Settings.void_index,
     config: ConfigOption = None,
-    activation: Annotated[
-        Activation, typer.Option(help="What turns the input into probabilities.")
-    ] = Activation.NONE,
+    activation: InputActivation = NO_ACTIVATION,
     spatial_ndim: Annotated[int, typer.Option(help="Number of spatial axes.")] = 2,
     num_classes: Annotated[int | None, typer.Option(help="By default any number.")] = None,
     layout: Annotated[str | None, typer.Option(help="NCHW, NHWC, NCDHW, ...")] = None,
@@ -206,10 +213,10 @@ def node(
         str | None, typer.Option(help="Spatial sizes, HEIGHTxWIDTH, by default any.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type of the input: float32, float16.")] = "float32",
-    label_dtype: LabelOption = LabelType.INT64,
+    label_dtype: LabelOption = TailSettings.label_dtype,
     opset: Annotated[int | None, typer.Option(help="Version of the operators.")] = None,
-    profile: ProfileOption = Profile.ONNXRUNTIME,
-    form: FormOption = Form.FLAT,
+    profile: ProfileOption = TailSettings.profile,
+    form: FormOption = FORMS[0],
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write RankSEG as a model of its own: probabilities or logits in, labels or masks out."""
@@ -220,19 +227,27 @@ def node(
         check_output(output, (".onnx",), overwrite)
         made = rma_model(
             **_settings(
-                context, config, metric, smooth, mode, pruning_prob, unassigned_policy, void_index
+                context,
+                config,
+                metric,
+                smooth,
+                mode,
+                solver,
+                pruning_prob,
+                unassigned_policy,
+                void_index,
             ),
-            activation=None if activation == Activation.NONE else activation.value,
+            activation=None if activation == NO_ACTIVATION else activation,
             spatial_ndim=spatial_ndim,
             num_classes=num_classes,
             layout=layout,
             batch=batch,
             spatial_shape=_size(size, "--size takes HEIGHTxWIDTH"),
             dtype=dtype,
-            label_dtype=label_dtype.value,
+            label_dtype=label_dtype,
             opset=opset,
-            profile=profile.value,
-            form=form.value,
+            profile=profile,
+            form=form,
         )
         save(made, output, overwrite)
         graph = made.graph
@@ -242,33 +257,33 @@ def node(
 def _settings(
     context: typer.Context,
     config: Path | None,
-    metric: Score,
+    metric: str,
     smooth: float,
-    mode: Mode,
+    mode: str,
+    solver: str | None,
     pruning_prob: str,
-    unassigned_policy: Policy,
+    unassigned_policy: str,
     void_index: int,
 ) -> dict[str, Any]:
     """Return what to compute, from the options or from a file in their stead."""
     found = settings(
         context,
         config,
-        metric=metric.value,
+        metric=metric,
         smooth=smooth,
-        output_mode=mode.value,
+        output_mode=mode,
+        solver=solver,
         pruning_prob=numbers(pruning_prob, "--pruning-prob"),
-        unassigned_policy=unassigned_policy.value,
+        unassigned_policy=unassigned_policy,
         void_index=void_index,
     )
     if config is None:
         return found
-    if found["metric"] == "accuracy":
-        raise CommandError(f"{config}: metric accuracy, which ArgMax maximises without RankSEG")
-    if found.pop("solver") != "RMA":
-        raise CommandError(f"{config}: a model can have solver RMA alone")
-    found.pop("safe_screening", None)
+    if found["solver"] not in SOLVERS:
+        raise CommandError(f"{config}: solver {found['solver']}; a model has {', '.join(SOLVERS)}")
     if found.pop("refine", 0):
         raise CommandError(f"{config}: a model cannot have refine")
+    found.pop("safe_screening", None)
     return found
 
 

@@ -7,10 +7,13 @@ from numbers import Integral
 from onnx import ModelProto, TensorProto, helper
 
 from ..calibration import Calibration
+from ..docstrings import shared_parameters
+from ..functional import rankseg
+from ..settings import Metric, OutputMode, Policy, Solver
 from ..validation import choice
-from .emitter.tail import DOMAIN, FORMS, Tail, as_function, summary, tail
+from .emitter.tail import DOMAIN, Tail, as_function, summary, tail
 from .record import record
-from .settings import TailSettings
+from .settings import FORMS, TailSettings
 
 DEFAULT_OPSET = 17
 LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -21,13 +24,15 @@ DTYPES = {
 }
 
 
+@shared_parameters(rankseg)
 def rma_model(
     *,
-    metric: str = "dice",
+    metric: Metric = "dice",
     smooth: float = 0.0,
-    output_mode: str = "multiclass",
+    output_mode: OutputMode = "multiclass",
+    solver: Solver | None = None,
     pruning_prob: float | Sequence[float] = 0.5,
-    unassigned_policy: str = "max_score",
+    unassigned_policy: Policy = "max_score",
     void_index: int = 255,
     activation: str | None = None,
     calibration: Calibration | None = None,
@@ -46,8 +51,15 @@ def rma_model(
 
     Parameters
     ----------
-    metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index
-        As in `rankseg.functional.rankseg` with the RMA solver.
+    metric, smooth, output_mode, pruning_prob
+        As in `rankseg.functional.rankseg`.
+    solver : {"RMA", "argmax", "pruned-argmax", "TR", "pruned-TR"}, optional
+        "RMA" for Dice and IoU; for accuracy "argmax", the default, or "pruned-argmax", that of
+        the classes that pruning leaves; for masks "TR" (p > 0.5), the default, or "pruned-TR".
+    unassigned_policy : {"max_score", "void"}
+        What becomes of a pixel that no class selected: the class that gains most, or `void_index`.
+    void_index : int, default 255
+        Label of such a pixel, outside of [0, class).
     activation : {None, "softmax", "sigmoid"}
         None for a model of probabilities (input `probs`), else what turns logits (input
         `logits`) into probabilities.
@@ -93,16 +105,17 @@ def rma_model(
     [1, 320, 320]
     """
     settings = TailSettings(
-        metric,
-        smooth,
-        output_mode,
-        pruning_prob,  # type: ignore[arg-type]  # a sequence becomes a tuple
-        unassigned_policy,
-        void_index,
-        activation,
-        label_dtype,
-        profile,
-        calibration,
+        metric=metric,
+        smooth=smooth,
+        output_mode=output_mode,
+        solver=solver,
+        pruning_prob=pruning_prob,  # type: ignore[arg-type]  # a sequence becomes a tuple
+        unassigned_policy=unassigned_policy,
+        void_index=void_index,
+        activation=activation,
+        label_dtype=label_dtype,
+        profile=profile,
+        calibration=calibration,
     )
     form, dtype = choice("form", form, FORMS), choice("dtype", dtype, DTYPES)
     axes, class_axis = _axes_of(layout, spatial_ndim)

@@ -21,6 +21,7 @@ from .. import __version__
 from .settings import TailSettings
 
 KEY = "rankseg.output."
+NOT_IN_A_GRAPH = ("eps", "refine")
 
 
 def record(
@@ -38,7 +39,7 @@ def record(
 ) -> None:
     """Add to a model's metadata what one of its outputs is."""
     entry = {
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name not in NOT_IN_A_GRAPH},
         "output": output,
         "source": source,
         "resize_to": resize_to,

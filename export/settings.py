@@ -2,31 +2,42 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import onnx
-
+from ..activations import ACTIVATIONS
 from ..calibration import Calibration
 from ..settings import Settings, check_classes, check_settings
 from ..validation import choice
 
-ACTIVATIONS = ("softmax", "sigmoid")
+SOLVERS = ("RMA", "argmax", "pruned-argmax", "TR", "pruned-TR")
+"""What a graph can solve by."""
+
+SETTINGS = (
+    "metric",
+    "smooth",
+    "output_mode",
+    "solver",
+    "pruning_prob",
+    "unassigned_policy",
+    "void_index",
+)
+"""What a graph has of `Settings`."""
+
 PROFILES = ("onnxruntime", "static")
-LABEL_DTYPES = {
-    "int64": onnx.TensorProto.INT64,
-    "int32": onnx.TensorProto.INT32,
-    "uint8": onnx.TensorProto.UINT8,
-}
+LABEL_DTYPES = {"int64": 2**63 - 1, "int32": 2**31 - 1, "uint8": 255}
+"""Types of labels, and the largest value of each."""
+
+FORMS = ("flat", "function")
 
 
-@dataclass(frozen=True)
-class TailSettings:
+@dataclass(frozen=True, kw_only=True)
+class TailSettings(Settings):
     """Checked settings of the nodes that turn a network's output into labels or masks.
 
     Parameters
     ----------
-    metric, smooth, output_mode, pruning_prob, unassigned_policy, void_index
-        As in `rankseg.functional.rankseg` with the RMA solver.
+    metric, smooth, output_mode, solver, pruning_prob, unassigned_policy, void_index
+        As in `rankseg.functional.rankseg`; for Dice and IoU the solver is RMA, and "argmax" gives
+        labels alone.
     activation : {None, "softmax", "sigmoid"}
         What turns the source into probabilities; None if it already holds them.
     label_dtype : {"int64", "int32", "uint8"}
@@ -42,22 +53,20 @@ class TailSettings:
         If a setting has the wrong type or value, or two of them do not go together.
     """
 
-    metric: str = "dice"
-    smooth: float = 0.0
-    output_mode: str = "multiclass"
-    pruning_prob: float | tuple[float, ...] = 0.5
-    unassigned_policy: str = "max_score"
-    void_index: int = Settings.void_index
     activation: str | None = None
     label_dtype: str = "int64"
     profile: str = "onnxruntime"
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        choice("metric", self.metric, ("dice", "iou"))
         checked = self._check()
-        for name in ("metric", "smooth", "output_mode", "pruning_prob", "unassigned_policy"):
+        for name in SETTINGS:
             object.__setattr__(self, name, getattr(checked, name))
+        if self.solver not in SOLVERS or (self.solver == "argmax" and not self.multiclass):
+            raise ValueError(
+                f"solver {self.solver!r} with output_mode={self.output_mode!r} is none of a graph, "
+                f"which has {', '.join(SOLVERS)}"
+            )
         if self.activation is not None:
             self._choose("activation", ACTIVATIONS)
         self._choose("label_dtype", LABEL_DTYPES)
@@ -78,16 +87,10 @@ class TailSettings:
         object.__setattr__(self, name, choice(name, getattr(self, name), allowed))
 
     def _check(self) -> Settings:
-        params: dict[str, Any] = {}
-        labels = str(self.output_mode).strip().lower() != "multilabel"
-        if (
-            labels
-            or self.unassigned_policy != "max_score"
-            or self.void_index != Settings.void_index
-        ):
-            params = {"unassigned_policy": self.unassigned_policy, "void_index": self.void_index}
+        given = {name: getattr(self, name) for name in ("unassigned_policy", "void_index")}
+        changed = {k: v for k, v in given.items() if v != getattr(Settings, k)}
         return check_settings(
-            self.metric, self.smooth, self.output_mode, "RMA", self.pruning_prob, params
+            self.metric, self.smooth, self.output_mode, self.solver, self.pruning_prob, changed
         )
 
     @property
@@ -101,11 +104,6 @@ class TailSettings:
         return self.unassigned_policy == "void"
 
     @property
-    def accuracy(self) -> bool:
-        """Whether labels are the most probable class, of those that pruning leaves."""
-        return self.multiclass and not self.void and self.smooth >= ACCURACY
-
-    @property
     def smallest_label(self) -> int:
         """The smallest value of the labels' type."""
         return 0 if self.label_dtype == "uint8" else -self.largest_label - 1
@@ -113,7 +111,14 @@ class TailSettings:
     @property
     def largest_label(self) -> int:
         """The largest value of the labels' type."""
-        return {"int64": 2**63 - 1, "int32": 2**31 - 1, "uint8": 255}[self.label_dtype]
+        return LABEL_DTYPES[self.label_dtype]
+
+    @property
+    def label_type(self) -> int:
+        """The number that ONNX has for the labels' type."""
+        from onnx import TensorProto
+
+        return int(TensorProto.DataType.Value(self.label_dtype.upper()))
 
     def check_classes(self, classes: int) -> None:
         """Check the settings against the number of classes.
@@ -124,7 +129,7 @@ class TailSettings:
             If pruning_prob has another length, or the labels do not fit their type or include
             `void_index`.
         """
-        check_classes(self._check(), classes, False, self.largest_label)
+        check_classes(self, classes, False, self.largest_label)
         made_for = classes if self.calibration is None else self.calibration.classes
         if made_for not in (None, classes):
             raise ValueError(f"the calibration is for {made_for} classes, found {classes}")

@@ -12,7 +12,7 @@ from .emitter.tail import STATES, as_function, emit, summary, tail
 from .head.index import GraphIndex, attribute
 from .head.recognize import Head, smaller_axis
 from .names import remove_unused, rename, unused_prefix, value_names
-from .settings import LABEL_DTYPES, TailSettings
+from .settings import TailSettings
 
 FUNCTION_IR = 8
 
@@ -198,7 +198,7 @@ class Splice:
         labels = made.squeeze([0] * (0 in self.added), "one_sample")
         if self.head.argmax is not None:
             labels = self._as_argmax(labels, self.head.argmax)
-        return labels.cast(LABEL_DTYPES[self.settings.label_dtype], "as_label_dtype")
+        return labels.cast(self.settings.label_type, "as_label_dtype")
 
     def _masks(self, made: Value, axes: list[str]) -> Value:
         """Give masks of the tail the axes that the output has."""

@@ -27,8 +27,9 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
     smooth : float, default 0.0
         Constant s >= 0 that Dice adds to numerator and denominator.
     method : {"exact", "rma"}
-        "exact" integrates the generating function and is right to about 1e-14 for independent pixels. "rma" is the approximation that RMA maximises, cheaper and
-        never larger: ``2 S / (mu + n + 1 + s) + s / (mu + n + s)`` with n the pixels in the mask,
+        "exact" integrates the generating function and is right to about 1e-14 for independent
+        pixels. "rma" is the approximation that RMA maximises, cheaper and never larger:
+        ``2 S / (mu + n + 1 + s) + s / (mu + n + s)`` with n the pixels in the mask,
         S their sum of probabilities and mu the sum of all (Wang & Dai, NeurIPS 2025).
 
     Returns

@@ -35,6 +35,9 @@ SOLVERS = {
 PRUNED = {"multiclass": "pruned-argmax", "multilabel": "pruned-TR"}
 """Solvers of the accuracy that leave out what pruning leaves out."""
 
+UNPRUNED = ("argmax", "TR")
+"""Solvers that ignore `pruning_prob`."""
+
 LABEL_PARAMS = ("refine", "unassigned_policy", "void_index")
 SOLVER_PARAMS = ("eps", *LABEL_PARAMS, "safe_screening")
 

@@ -187,7 +187,8 @@ def test_how_an_array_is_worked_on_is_asked_in_one_module():
     asking = [
         path.name
         for path in SOURCE.rglob("*.py")
-        if re.search(r"\bkind_of\(|(?:source|rows)\.kind\b", path.read_text()) and "export" not in path.parts
+        if re.search(r"\bkind_of\(|(?:source|rows)\.kind\b", path.read_text())
+        and "export" not in path.parts
     ]
     assert sorted(asking) == ["arrays.py", "metrics.py", "rows.py"]  # metrics have no rows
 

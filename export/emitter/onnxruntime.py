@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto
 
-from ..settings import LABEL_DTYPES
 from .fragment import Value, maximum, minimum
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
@@ -303,7 +302,7 @@ class OnnxruntimeSolver(Solver):
         inputs = [chosen.cast(wide), places, updates]
         written = f.add("ScatterElements", inputs, wide, "written", axis=1)
         labels = f.add("Reshape", [written, p.shape([0, *self.axes])], wide, "result")
-        return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
+        return labels.cast(self.settings.label_type)
 
     @property
     def wide_label(self) -> int:

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from onnx import TensorProto
 
-from ...objectives import OBJECTIVES, Dice
-from ..settings import LABEL_DTYPES, TailSettings
+from ...objectives import OBJECTIVES, Dice, Objective
+from ..settings import TailSettings
 from .fragment import Fragment, Operand, Value, maximum, minimum
 from .probabilities import probabilities
 
@@ -94,7 +94,11 @@ class Solver:
         self.fragment, self.settings, self.classes = fragment, settings, classes
         self.state = fragment.state
         self.ndim, self.axes = ndim, list(range(2, 2 + max(ndim, 2)))  # a line has width 1
-        self.objective = OBJECTIVES[settings.metric](settings.smooth)
+
+    @property
+    def objective(self) -> Objective:
+        """What RMA maximises."""
+        return OBJECTIVES[self.settings.metric](self.settings.smooth)
 
     def run(self, source: Value, class_axis: int) -> Value:
         """Return labels, or masks with the classes where the source has them."""
@@ -103,10 +107,9 @@ class Solver:
         if self.ndim == 1:
             p = p.reshape([0, 0, 0, 1])
         if self.settings.multiclass:
-            labels = self.most_probable(p) if self.settings.accuracy else self.labels(p)
+            labels = self.labels(p) if self.settings.solver == "RMA" else self.most_probable(p)
             return labels.squeeze([2]) if self.ndim == 1 else labels
-        p, rows = self.measure(p)
-        masks = p > self.threshold(p, rows)
+        masks = self.masks(p) if self.settings.solver == "RMA" else self.above_half(p)
         if self.ndim == 1:
             masks = masks.squeeze([3])
         if position == 1:
@@ -119,13 +122,26 @@ class Solver:
         """Return the class of each pixel, (batch, *spatial)."""
         raise NotImplementedError
 
+    def masks(self, p: Value) -> Value:
+        """Return the best mask of each class."""
+        p, rows = self.measure(p)
+        return p > self.threshold(p, rows)
+
+    def above_half(self, p: Value) -> Value:
+        """Return the masks p > 0.5, empty where pruning leaves a class out."""
+        if self.settings.solver == "pruned-TR":
+            _, active = self.activity(p)
+            p = p * active.cast(p.dtype)
+        return p > 0.5
+
     def most_probable(self, p: Value) -> Value:
-        """Return the most probable class, of those that escape pruning if any does."""
-        _, active = self.activity(p)
-        penalty = (active.reduce("ReduceMax", [1]) - active).cast(p.dtype)
-        inputs, f = [p - penalty * 2.0], self.fragment
-        labels = f.add("ArgMax", inputs, TensorProto.INT64, "winner", axis=1, keepdims=0)
-        return labels.cast(LABEL_DTYPES[self.settings.label_dtype])
+        """Return the most probable class; with pruning of those that it leaves, if any."""
+        f = self.fragment
+        if self.settings.solver == "pruned-argmax":
+            _, active = self.activity(p)
+            p = p - (active.reduce("ReduceMax", [1]) - active).cast(p.dtype) * 2.0
+        labels = f.add("ArgMax", [p], TensorProto.INT64, "winner", axis=1, keepdims=0)
+        return labels.cast(self.settings.label_type)
 
     def threshold(self, p: Value, rows: Rows) -> Value:
         """Return the threshold of each row, in the type of the map."""
@@ -235,7 +251,7 @@ class Solver:
     def interval(self, rows: Rows) -> Value:
         """Return the width of the undecided interval, which `Dice.sliver` bounds."""
         assert isinstance(self.objective, Dice)
-        return self.objective.sliver(rows.mass)
+        return self.objective.undecided(rows.mass)
 
     def finish(self, low: Value, width: Value, rows: Rows, scan: Scan, dtype: int) -> Value:
         """Return the best threshold across the interval, or one that leaves the mask empty."""

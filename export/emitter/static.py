@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from ..settings import LABEL_DTYPES
 from .fragment import Value, maximum
 from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
 
@@ -59,4 +58,4 @@ class StaticSolver(Solver):
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
         winner = self.winners(p, mask, votes, alone, rows).squeeze([1])
-        return winner.cast(LABEL_DTYPES[self.settings.label_dtype])
+        return winner.cast(self.settings.label_type)

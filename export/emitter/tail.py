@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import FunctionProto, NodeProto, TensorProto, ValueInfoProto, helper
 
+from ...settings import UNPRUNED
 from ...validation import check_class_axis
 from ..files import OLDEST_OPSET
 from ..settings import TailSettings
@@ -18,7 +19,6 @@ SOLVERS = {"onnxruntime": OnnxruntimeSolver, "static": StaticSolver}
 STATES = {"onnxruntime": TensorProto.DOUBLE, "static": TensorProto.FLOAT}
 """The type in which each profile holds what is said of a row."""
 
-FORMS = ("flat", "function")
 ELEMENT_TYPES = (
     TensorProto.FLOAT16,
     TensorProto.BFLOAT16,
@@ -167,16 +167,15 @@ def as_function(tail: Tail, source: str, opset: int) -> tuple[NodeProto, Functio
 
 def summary(settings: TailSettings) -> str:
     """Return what a tail computes, in a sentence."""
-    metric = {"dice": "Dice", "iou": "IoU"}[settings.metric]
     result = "One label a pixel" if settings.multiclass else "One mask a class"
     source = f"the {settings.activation} of logits" if settings.activation else "probabilities"
     if settings.calibration is not None:
         source += f", calibrated ({settings.calibration.kind} scaling)"
-    if settings.accuracy:
-        return (
-            f"The most probable class of each pixel under {source}, of those that exceed "
-            f"pruning_prob at some pixel (RankSEG with smooth={settings.smooth:g})."
-        )
+    if settings.metric == "accuracy":
+        found = "The most probable class of each pixel" if settings.multiclass else "Masks p > 0.5"
+        left = "" if settings.solver in UNPRUNED else " among classes that pruning leaves"
+        return f"{found} under {source}{left}."
+    metric = {"dice": "Dice", "iou": "IoU"}[settings.metric]
     return (
         f"{result} with the best expected {metric} (smooth={settings.smooth:g}) under {source}: "
         "for each sample and class the threshold of the best mask (RankSEG, RMA)"

@@ -180,13 +180,14 @@ def _probabilities(values: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
 def _expected(probs: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
     """Compute with NumPy what the tail computes."""
     multiclass = record["output_mode"] == "multiclass"
-    names = ["unassigned_policy", "void_index"] if multiclass else []
+    solver = record.get("solver")  # not in records of 0.1
+    names = ["unassigned_policy", "void_index"] if multiclass and solver in ("RMA", None) else []
     result = rankseg(
         probs,
         record["metric"],
         record["smooth"],
         record["output_mode"],
-        "RMA",
+        solver,
         record["pruning_prob"],
         **{name: record[name] for name in names},
     )
@@ -197,11 +198,23 @@ def _loss(
     probs: np.ndarray, expected: np.ndarray, found: np.ndarray, record: Mapping[str, Any]
 ) -> float:
     """Return by how much the expected metric of what was found is lower."""
-    score = {"dice": expected_dice, "iou": expected_iou}[record["metric"]]
     if record["output_mode"] == "multilabel":
         expected, found = (np.moveaxis(x, record["class_axis"], 1) for x in (expected, found))
+    if record["metric"] == "accuracy":
+        wanted, got = (_expected_accuracy(probs, x) for x in (expected, found))
+        return float(np.max(wanted - got, initial=0))
+    score = {"dice": expected_dice, "iou": expected_iou}[record["metric"]]
     wanted, got = (score(probs, x, record["smooth"], "rma") for x in (expected, found))
     return float(np.max(np.mean(wanted - got, axis=1), initial=0))
+
+
+def _expected_accuracy(probs: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the share of pixels, or of pixels and classes, that are right as likely as not."""
+    if found.ndim == probs.ndim:
+        right = np.where(found, probs, 1 - probs)
+    else:
+        right = np.take_along_axis(probs, found[:, None].astype(np.int64), axis=1)
+    return right.mean(axis=tuple(range(1, right.ndim)))
 
 
 def _change(

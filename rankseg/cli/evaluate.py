@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -20,17 +20,18 @@ from ..evaluation.report.page import load_template
 from ..io.replacing import replacing
 from ..plotting import new_figure
 from ..predictor import RankSEG
+from ..settings import SCORES, Settings, Solver
 from .errors import CommandError, library_errors, one_line_errors
 from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
-    Mode,
+    PRUNING,
     ModeOption,
     OverwriteOption,
     ProbsKeyOption,
     PruningOption,
     ScaleOption,
-    Score,
     numbers,
+    one_of,
 )
 from .paths import check_output
 from .screen import case_progress, new_table, print_notes, report_problems
@@ -48,19 +49,19 @@ def evaluate(
         Path | None, typer.Option("--json", help="All the numbers, a .json file.")
     ] = None,
     metric: Annotated[
-        list[Score] | None, typer.Option(help="What RankSEG maximises; dice and iou if not given.")
+        list[str] | None, one_of(SCORES, help="What RankSEG maximises; dice and iou if not given.")
     ] = None,
     solver: Annotated[
-        list[str] | None, typer.Option(help="Solver of RankSEG; RMA if not given.")
+        list[str] | None, one_of(get_args(Solver), help="Solver of RankSEG; RMA if not given.")
     ] = None,
-    mode: ModeOption = Mode.MULTICLASS,
-    pruning_prob: PruningOption = "0.5",
+    mode: ModeOption = Settings.output_mode,
+    pruning_prob: PruningOption = PRUNING,
     config: Annotated[
         Path | None,
         typer.Option(help="Also compare the settings in a file of rankseg tune."),
     ] = None,
     group: Group = None,
-    void_index: VoidIndex = 255,
+    void_index: VoidIndex = Settings.void_index,
     class_axis: ClassAxis = 0,
     scale: ScaleOption = None,
     probs_key: ProbsKeyOption = None,
@@ -96,18 +97,18 @@ def evaluate(
                     group=group,
                 )
                 methods = default_methods(
-                    [choice.value for choice in metric or Score],
+                    metric or SCORES,
                     solver or ["RMA"],
-                    output_mode=mode.value,
+                    output_mode=mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
                 )
                 if config is not None:
-                    methods += (_configured(config, mode.value),)
+                    methods += (_configured(config, mode),)
                 with case_progress(len(cases)) as progress:
                     evaluation = run(
                         cases,
                         methods,
-                        output_mode=mode.value,
+                        output_mode=mode,
                         void_index=void_index,
                         bootstrap=bootstrap,
                         seed=seed,

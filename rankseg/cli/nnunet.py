@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from ..integration.nnunet import segment_folder
+from ..settings import Settings
 from .errors import library_errors, one_line_errors
 from .options import (
+    PRUNING,
     ConfigOption,
-    Metric,
     MetricOption,
     OverwriteOption,
     PruningOption,
@@ -28,10 +29,10 @@ def nnunet(
         typer.Argument(metavar="FOLDER", help="Written by nnUNetv2_predict --save_probabilities."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the segmentations.")],
-    metric: MetricOption = Metric.DICE,
-    smooth: SmoothOption = 0.0,
+    metric: MetricOption = Settings.metric,
+    smooth: SmoothOption = Settings.smooth,
     solver: SolverOption = None,
-    pruning_prob: PruningOption = "0.5",
+    pruning_prob: PruningOption = PRUNING,
     config: ConfigOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -44,13 +45,11 @@ def nnunet(
         found = settings(
             context,
             config,
-            metric=metric.value,
+            metric=metric,
             smooth=smooth,
             solver=solver,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
         )
-        if found["solver"] is None:  # which solvers there are depends on the model
-            del found["solver"]
         try:
             with new_progress() as progress, library_errors():
                 written = segment_folder(

@@ -1,60 +1,45 @@
 """Options that several commands have, the values that they take, and which do not go together."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
+from ..activations import ACTIVATIONS
 from ..config import Config
+from ..settings import METRICS, MODES, SCORES, Settings, Solver
+from ..validation import choice
 from .errors import CommandError, library_errors
 
-
-class Metric(StrEnum):
-    """What to maximise."""
-
-    DICE = "dice"
-    IOU = "iou"
-    ACC = "acc"
+NO_ACTIVATION = "none"
+PRUNING = f"{Settings.pruning_prob:g}"
+"""The default of --pruning-prob, as a user writes it."""
 
 
-class Score(StrEnum):
-    """What to maximise and to measure, beside the accuracy."""
+def one_of(names: Iterable[str], *flags: str, help: str, **more: Any) -> Any:
+    """Return an option that takes one of these names, in any case."""
+    allowed = list(names)
 
-    DICE = "dice"
-    IOU = "iou"
+    def parse(text: str) -> str:
+        try:
+            return choice("value", text, allowed)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
 
-
-class Mode(StrEnum):
-    """Labels or masks."""
-
-    MULTICLASS = "multiclass"
-    MULTILABEL = "multilabel"
-
-
-class Activation(StrEnum):
-    """What turns values into probabilities."""
-
-    NONE = "none"
-    SOFTMAX = "softmax"
-    SIGMOID = "sigmoid"
+    return typer.Option(*flags, parser=parse, metavar=f"[{'|'.join(allowed)}]", help=help, **more)
 
 
-class Format(StrEnum):
-    """Files in an output folder."""
-
-    NPY = "npy"
-    PNG = "png"
-    NIFTI = "nii.gz"
-
-
-MetricOption = Annotated[Metric, typer.Option(help="What to maximise.")]
-ScoreOption = Annotated[Score, typer.Option(help="What to maximise.")]
+MetricOption = Annotated[str, one_of(METRICS, help="What to maximise.")]
+ScoreOption = Annotated[str, one_of(SCORES, help="What to maximise.")]
 SmoothOption = Annotated[float, typer.Option(help="Smoothing constant of the metric.")]
 SolverOption = Annotated[
-    str | None, typer.Option(help="Solver, by default the first that suits the metric.")
+    str | None, one_of(get_args(Solver), help="Solver, by default the first that suits the metric.")
 ]
-ModeOption = Annotated[Mode, typer.Option(help="One label a pixel, or one mask a class.")]
+ModeOption = Annotated[str, one_of(MODES, help="One label a pixel, or one mask a class.")]
+ActivationOption = Annotated[
+    str, one_of((NO_ACTIVATION, *ACTIVATIONS), help="What turns values into probabilities.")
+]
 PruningOption = Annotated[
     str,
     typer.Option(

@@ -6,16 +6,15 @@ from typing import Annotated
 
 import typer
 
+from ..activations import ACTIVATIONS
 from ..io.reading import PROBS_SUFFIXES
-from ..settings import METRICS, SOLVERS
+from ..settings import Settings
 from .errors import CommandError, one_line_errors
 from .options import (
-    Activation,
+    NO_ACTIVATION,
+    PRUNING,
     ConfigOption,
-    Format,
-    Metric,
     MetricOption,
-    Mode,
     ModeOption,
     OverwriteOption,
     ProbsKeyOption,
@@ -24,6 +23,7 @@ from .options import (
     SmoothOption,
     SolverOption,
     numbers,
+    one_of,
     settings,
 )
 from .paths import WRITABLE, check_output, plan
@@ -43,15 +43,16 @@ def predict(
         Path,
         typer.Option("-o", "--output", help=f"A file ({', '.join(WRITABLE)}), or a folder."),
     ],
-    metric: MetricOption = Metric.DICE,
-    smooth: SmoothOption = 0.0,
+    metric: MetricOption = Settings.metric,
+    smooth: SmoothOption = Settings.smooth,
     solver: SolverOption = None,
-    mode: ModeOption = Mode.MULTICLASS,
-    pruning_prob: PruningOption = "0.5",
+    mode: ModeOption = Settings.output_mode,
+    pruning_prob: PruningOption = PRUNING,
     config: ConfigOption = None,
     activation: Annotated[
-        Activation, typer.Option(help="What turns the values of a file into probabilities.")
-    ] = Activation.NONE,
+        str,
+        one_of((NO_ACTIVATION, *ACTIVATIONS), help="What turns values into probabilities."),
+    ] = NO_ACTIVATION,
     batched: Annotated[
         bool | None,
         typer.Option(
@@ -73,8 +74,9 @@ def predict(
     scale: ScaleOption = None,
     probs_key: ProbsKeyOption = None,
     form: Annotated[
-        Format | None,
-        typer.Option(
+        str | None,
+        one_of(
+            [suffix.removeprefix(".") for suffix in WRITABLE],
             "--format",
             help="Files in an output folder, by default nii.gz for NIfTI and npy for others.",
             show_default=False,
@@ -99,22 +101,22 @@ def predict(
         found = settings(
             context,
             config,
-            metric=metric.value,
+            metric=metric,
             smooth=smooth,
-            solver=solver or SOLVERS[METRICS[metric], mode.value][0],
-            output_mode=mode.value,
+            solver=solver,
+            output_mode=mode,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
         )
         options = Options(
             found,
-            None if activation == Activation.NONE else activation.value,
+            None if activation == NO_ACTIVATION else activation,
             batched,
             class_axis,
             scale,
             probs_key,
         )
         options.check()
-        pairs = plan(source, output, form and f".{form.value}")
+        pairs = plan(source, output, form and f".{form}")
         _check_drawing(compare, image, source, pairs[0][1], overwrite)
         if output not in pairs[0]:
             output.mkdir(exist_ok=True)

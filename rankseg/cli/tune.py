@@ -1,9 +1,8 @@
 """What ``rankseg tune`` does: folders of probabilities and labels to a file of settings."""
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -11,35 +10,20 @@ from rich.console import Console
 from ..config import SUFFIXES
 from ..evaluation import Cases, Outcome, Tuning
 from ..evaluation import tune as run
+from ..evaluation.tuning.candidates import CALIBRATIONS, TARGETS
+from ..settings import Settings, Solver
 from .errors import library_errors, one_line_errors
 from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
-    Mode,
     ModeOption,
     OverwriteOption,
     ProbsKeyOption,
     ScaleOption,
-    Score,
     ScoreOption,
+    one_of,
 )
 from .paths import check_output
 from .screen import case_progress, new_table, print_notes, report_problems
-
-
-class Presence(StrEnum):
-    """Classes that a score is averaged over."""
-
-    BOTH = "both"
-    LABEL = "label"
-    EITHER = "either"
-
-
-class Scaling(StrEnum):
-    """Calibrations to try."""
-
-    NONE = "none"
-    TEMPERATURE = "temperature"
-    VECTOR = "vector"
 
 
 def tune(
@@ -48,27 +32,29 @@ def tune(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Settings, a .toml or .json file.")
     ],
-    metric: ScoreOption = Score.DICE,
+    metric: ScoreOption = Settings.metric,
     presence: Annotated[
-        Presence,
-        typer.Option(
+        str,
+        one_of(
+            TARGETS,
             help="Classes that the score of a case is averaged over: those in its label, those in "
-            "label or prediction, or the mean of these two."
+            "label or prediction, or the mean of these two.",
         ),
-    ] = Presence.BOTH,
+    ] = next(iter(TARGETS)),
     solver: Annotated[
-        list[str] | None, typer.Option(help="Solver that RankSEG may use; RMA if not given.")
+        list[str] | None,
+        one_of(get_args(Solver), help="Solver that RankSEG may use; RMA if not given."),
     ] = None,
-    mode: ModeOption = Mode.MULTICLASS,
+    mode: ModeOption = Settings.output_mode,
     calibration: Annotated[
-        list[Scaling] | None,
-        typer.Option(help="Calibration to try, beside none; all if not given."),
+        list[str] | None,
+        one_of(CALIBRATIONS, help="Calibration to try, beside none; all if not given."),
     ] = None,
     group: Group = None,
     folds: Annotated[
         int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
     ] = 5,
-    void_index: VoidIndex = 255,
+    void_index: VoidIndex = Settings.void_index,
     class_axis: ClassAxis = 0,
     scale: ScaleOption = None,
     probs_key: ProbsKeyOption = None,
@@ -99,11 +85,11 @@ def tune(
             with case_progress(len(cases)) as progress:
                 tuning = run(
                     cases,
-                    metric=metric.value,
-                    presence=presence.value,
+                    metric=metric,
+                    presence=presence,
                     solvers=solver or ["RMA"],
-                    calibrations=[kind.value for kind in calibration or Scaling],
-                    output_mode=mode.value,
+                    calibrations=[*(calibration or CALIBRATIONS)],
+                    output_mode=mode,
                     void_index=void_index,
                     folds=folds,
                     seed=seed,

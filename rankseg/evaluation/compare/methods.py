@@ -1,13 +1,10 @@
 """What is compared: a plain argmax (or threshold), the same with pruning, and RankSEG."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ...predictor import RankSEG
-from ...settings import MODES, SOLVERS
+from ...settings import MODES, PRUNED
 from ...validation import choice
 from .scores import TITLES
 
@@ -70,52 +67,14 @@ def default_methods(
     """
     output_mode = choice("output_mode", output_mode, MODES)
     name = BASELINES[output_mode]
-    plain = SOLVERS["accuracy", output_mode][0]
-    baseline = RankSEG("accuracy", output_mode=output_mode, solver=plain)
-    limits = RankSEG(output_mode=output_mode, pruning_prob=pruning_prob).pruning_prob
-    pruned = PrunedBaseline(output_mode, limits)
-    methods = [Method(name, baseline), Method(f"{name}, pruned", pruned)]
+    shared: Any = {"output_mode": output_mode, "pruning_prob": pruning_prob}
+    baseline: Any = {"metric": "accuracy", "output_mode": output_mode}
+    pruned: Any = {"metric": "accuracy", "solver": PRUNED[output_mode], **shared}
+    methods = [Method(name, RankSEG(**baseline)), Method(f"{name}, pruned", RankSEG(**pruned))]
     for solver in solvers:
         for metric in metrics:
-            metric = choice("metrics", metric, TITLES)
-            segment = RankSEG(
-                metric,
-                output_mode=output_mode,
-                solver=solver,
-                pruning_prob=pruning_prob,
-                **solver_params,
-            )
+            chosen: Any = {"metric": choice("metrics", metric, TITLES), "solver": solver}
+            segment = RankSEG(**chosen, **shared, **solver_params)
             suffix = "" if segment.solver == "RMA" else f", {segment.solver}"
-            methods.append(Method(f"RankSEG {TITLES[metric]}{suffix}", segment))
+            methods.append(Method(f"RankSEG {TITLES[segment.metric]}{suffix}", segment))
     return tuple(methods)
-
-
-@dataclass(frozen=True)
-class PrunedBaseline:
-    """Argmax, or in multilabel a threshold of 0.5, of the classes that pruning leaves.
-
-    Where it leaves none, an argmax takes all, as RankSEG does.
-    """
-
-    output_mode: str
-    pruning_prob: float | tuple[float, ...]
-
-    def __call__(self, probs: np.ndarray) -> np.ndarray:
-        """Return labels (1, *spatial) or masks (1, class, *spatial)."""
-        limits = np.asarray(self.pruning_prob, probs.dtype)
-        if limits.size not in (1, len(probs[0])):
-            raise ValueError(
-                f"pruning_prob has {limits.size} values, but probs has {len(probs[0])} classes"
-            )
-        active = np.array([values.max() for values in probs[0]]) > limits
-        if self.output_mode == "multilabel":
-            masks = probs > 0.5
-            masks[:, ~active] = False
-            return masks
-        first, *others = np.flatnonzero(active if active.any() else ~active)
-        best, labels = probs[:, first].copy(), np.full(probs[:, first].shape, first)
-        for label in others:  # class by class, so that a volume needs no second copy
-            higher = probs[:, label] > best
-            labels[higher] = label
-            np.copyto(best, probs[:, label], where=higher)
-        return labels

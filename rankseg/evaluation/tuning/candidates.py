@@ -9,9 +9,8 @@ import numpy as np
 from ...calibration import Calibration
 from ...config import Config
 from ...metrics import class_presence, mean_score
-from ...objectives import ACCURACY
 from ...predictor import RankSEG
-from ...settings import SOLVERS
+from ...settings import PRUNED, UNPRUNED
 from ..cases.case import Case
 from ..compare.methods import BASELINES
 from ..compare.scores import METRICS, PRESENCES, TITLES, label_form
@@ -38,15 +37,20 @@ class Candidate:
     @property
     def method(self) -> str:
         """Argmax (in multilabel a threshold of 0.5) or RankSEG with its metric and solver."""
-        if self.config.metric == "accuracy" or self.config.smooth == ACCURACY:
+        if self.config.metric == "accuracy":
             return BASELINES[self.config.output_mode]
         solver = "" if self.config.solver == "RMA" else f", {self.config.solver}"
         return f"RankSEG {TITLES[self.config.metric]}{solver}"
 
     @property
+    def prunes(self) -> bool:
+        """Whether the pruning probability decides anything."""
+        return self.config.solver not in UNPRUNED
+
+    @property
     def pruning(self) -> str:
         """The pruning probability, in words."""
-        if self.config.metric == "accuracy":
+        if not self.prunes:
             return "none"
         return "by class" if self.per_class else f"{self.config.pruning_prob:g}"
 
@@ -63,9 +67,7 @@ class Candidate:
     def complexity(self, metric: str, classes: int) -> int:
         """Return how much there is to explain: numbers that were chosen, and 2 for RankSEG."""
         if self.config.metric == "accuracy":
-            count = 0
-        elif self.config.smooth == ACCURACY:
-            count = 1
+            count = int(self.prunes)
         else:
             count = 2 + (self.config != Config(metric, output_mode=self.config.output_mode))
         count += {"none": 0, "temperature": 1, "vector": 2 * classes}[self.calibration]
@@ -80,12 +82,12 @@ def all_candidates(
     output_mode: str,
 ) -> Iterator[Candidate]:
     """Yield every combination; the first is the plain argmax, or threshold in multilabel."""
-    plain = SOLVERS["accuracy", output_mode][0]
+    pruned = PRUNED[output_mode]
     for kind in calibrations:
         if kind != "temperature":  # which changes no argmax
-            yield Candidate(Config("accuracy", output_mode=output_mode, solver=plain), kind)
+            yield Candidate(Config("accuracy", output_mode=output_mode), kind)
         for pruning in pruning_probs:
-            yield Candidate(Config("dice", ACCURACY, output_mode, pruning_prob=pruning), kind)
+            yield Candidate(Config("accuracy", 0.0, output_mode, pruned, pruning), kind)
             for metric in metrics:
                 for solver in solvers:
                     yield Candidate(Config(metric, 0.0, output_mode, solver, pruning), kind)
@@ -115,7 +117,7 @@ class Scorer:
     def __call__(self, config: Config) -> np.ndarray:
         """Return the means over classes in the label, and over those in label or prediction."""
         # Pruning matters only by the classes that it leaves.
-        active = () if config.metric == "accuracy" else tuple(self.active(config.pruning_prob))
+        active = () if config.solver in UNPRUNED else tuple(self.active(config.pruning_prob))
         key = (config.metric, config.smooth, config.solver, active)
         if key not in self.scores:
             found = RankSEG(**config.arguments)(self.probs)

@@ -39,7 +39,7 @@ def keeping(config: Config, active: np.ndarray) -> Config:
 
 def search(
     results: np.ndarray,
-    pruning_prob: float | tuple[float, ...],
+    pruning_prob: float | Sequence[float],
     pruning_probs: Sequence[float],
     groups: Sequence[str],
     presence: str,

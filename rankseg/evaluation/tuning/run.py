@@ -133,7 +133,7 @@ def tune(
     scores = validation.scores(candidates, metric, "scoring the candidates")
     if per_class:
         means = target(scores, presence).mean(axis=0)
-        prunable = [i for i, one in enumerate(candidates) if one.config.metric != "accuracy"]
+        prunable = [i for i, one in enumerate(candidates) if one.prunes]
         base = candidates[max(prunable, key=means.__getitem__)]
         validation.fit_pruning(base, grid, metric, presence)
         candidates.append(replace(base, per_class=True))
