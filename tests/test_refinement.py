@@ -43,9 +43,9 @@ def test_refines_inside_jit():
 
 
 def test_pruned_void_and_invalid_pixels_stay(backend):
-    p = soft_maps(2, 2, 4, (10, 10), 2.0, np.float32)
+    p = soft_maps(2, 2, 4, (9, 8), 2.0, np.float32)
     p[:, 3] *= np.float32(0.4)
-    valid = np.ones((2, 10, 10), bool)
+    valid = np.ones((2, 9, 8), bool)
     valid[0, :3] = False
     before = backend.call(rankseg, p, valid=valid, unassigned_policy="void")
     after = backend.call(rankseg, p, valid=valid, unassigned_policy="void", refine=2)
