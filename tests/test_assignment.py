@@ -7,7 +7,7 @@ from oracle import assign
 from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Dice
+from rankseg.objectives import Dice, IoU
 from rankseg.solvers import assignment, rma
 
 CASES = [("dice", 0.0), ("dice", 1.0), ("dice", 50.0), ("iou", 0.0), ("iou", 1.0)]
@@ -79,6 +79,19 @@ def test_blocks_and_whole_maps_label_alike(monkeypatch):
     assert np.array_equal(labels, whole)
     at_once = assignment._labels_at_once(source, rma.solve(source, Dice(), 0.5), Dice(), None)
     assert np.array_equal(at_once, whole)
+
+
+@pytest.mark.parametrize("objective", [Dice(), IoU()])
+def test_slabs_and_whole_maps_bar_the_same_classes(objective):
+    barred = 0
+    for seed in range(40):
+        source = ProbabilityMap(soft_maps(seed, 2, 6, sharpness=0.7))
+        solution = rma.solve(source, objective, 0.5)
+        barred += np.count_nonzero(~solution.active)
+        in_slabs = assignment.labels(source, solution, objective, None)
+        at_once = assignment._labels_at_once(source, solution, objective, None)
+        assert np.array_equal(at_once, in_slabs)
+    assert barred > 100
 
 
 def test_an_overlap_is_won_by_a_class_that_selected_the_pixel(backend):
