@@ -102,7 +102,7 @@ MUTATIONS = [
         "low, high = masks.threshold, masks.threshold + objective.sliver(mass) / 4",
         "tests/test_rma.py --fast",
     ),
-    Mutation("rankseg/solvers/sliver.py", "GRID = 8", "GRID = 2", "tests/test_rma.py -k static"),
+    Mutation("rankseg/solvers/sliver.py", "GRID = 8", "GRID = 2", "tests/test_rma.py --fast"),
     # Assignment and refinement
     Mutation(
         "rankseg/solvers/assignment.py",
@@ -236,7 +236,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/metrics.py",
-        "return mask if valid is None else mask & valid",
+        "yield mask if valid is None else mask & valid",
         "yield mask",
         "tests/test_metrics.py --fast",
     ),

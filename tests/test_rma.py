@@ -137,6 +137,15 @@ def test_blocks_change_nothing(block, objective, shape):
     assert np.allclose(solution.score[solution.active], whole.score[whole.active], rtol=1e-13)
 
 
+@pytest.mark.parametrize("smooth", [0.1, 1.0, 10.0, 100.0])
+def test_the_grid_of_smoothed_dice_loses_little(monkeypatch, smooth):
+    monkeypatch.setattr(ProbabilityMap, "extracts", False)
+    for seed in range(10):
+        p = hard_rows(seed)
+        masks = p > rma.solve(ProbabilityMap(p), Dice(smooth), 0.0).threshold[..., None]
+        check_optimal(p, masks, "dice", smooth, 5e-4)  # of 4 thresholds: 1e-3
+
+
 def test_smoothed_dice_of_rows_larger_than_a_block():
     x = np.linspace(-1, 1, 600, dtype=np.float32)
     r = np.hypot(*np.meshgrid(x, x))
