@@ -85,7 +85,7 @@ class Backend:
 def _compiled(function: Callable[..., Any], **arguments: Any) -> Callable[[Any], Any]:
     import jax
 
-    return jax.jit(partial(function, **arguments), compiler_options=_quick_options())
+    return jax.jit(partial(function, **arguments), **_quick_options())
 
 
 # JAX keeps what it compiled for a shape with the function: the same settings, the same function.
@@ -93,15 +93,15 @@ _compiled_once = lru_cache(maxsize=None, typed=True)(_compiled)
 
 
 @cache
-def _quick_options() -> dict[str, Any] | None:
-    """Return what halves the time that XLA takes, where this version of it has the option."""
+def _quick_options() -> dict[str, Any]:
+    """Return what halves the time that XLA takes, where this version of JAX knows it."""
     import jax
 
-    options = {"xla_cpu_use_fusion_emitters": False}
+    options = {"compiler_options": {"xla_cpu_use_fusion_emitters": False}}
     try:
-        jax.jit(lambda x: x, compiler_options=options)(0)
-    except jax.errors.JaxRuntimeError:
-        return None
+        jax.jit(lambda x: x, **options)(0)
+    except (TypeError, RuntimeError):
+        return {}
     return options
 
 

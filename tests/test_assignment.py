@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import assign
+from oracle import assign, increment
 
 from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Dice, IoU
+from rankseg.objectives import OBJECTIVES, Dice, IoU
 from rankseg.solvers import assignment, rma
 
 CASES = [("dice", 0.0), ("dice", 1.0), ("dice", 50.0), ("iou", 0.0), ("iou", 1.0)]
@@ -34,6 +34,18 @@ def check_labels(p, labels, metric, smooth, pruning_prob=0.5, void_index=None, m
         clear = lead > margin
         assert np.array_equal(labels[b].reshape(-1)[clear], expected[clear])
         assert clear.mean() > 0.5
+
+
+@pytest.mark.parametrize(("metric", "smooth"), CASES)
+def test_increments_are_what_one_more_pixel_adds(metric, smooth):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size, p = int(rng.integers(0, 6)), rng.random()
+        overlap = size * rng.random()
+        mass = overlap + p + 3 * rng.random()
+        a, b, c = (*OBJECTIVES[metric](smooth).increment(size, overlap, mass), 0.0)[:3]
+        expected = increment(metric, smooth, p, size, overlap, mass)
+        assert (a * p - b) / (1 - c * p) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("policy", ["max_score", "void"])

@@ -12,6 +12,7 @@ from rankseg.maps import ProbabilityMap
 from rankseg.metrics import expected_dice, expected_iou
 from rankseg.objectives import Dice, IoU
 from rankseg.solvers import exact, rma
+from rankseg.solvers.candidates import Candidates
 
 OBJECTIVES = {"dice": Dice, "iou": IoU}
 EXPECTED = {"dice": expected_dice, "iou": expected_iou}
@@ -101,6 +102,28 @@ def test_scores_are_those_of_the_convolution(metric, mass):
                 found = EXPECTED[metric](p[None, None], mask[None, None], smooth, method="exact")
                 expected = by_convolution(metric, smooth, *laws)
                 assert found[0, 0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.3])
+@pytest.mark.parametrize("metric", OBJECTIVES)
+def test_masks_scored_together_score_as_alone(metric, smooth):
+    p = np.random.default_rng(8).random(400) * np.r_[np.ones(4), np.full(396, 1e-2)]
+    row, mass = ProbabilityMap(p[None, None]).host_row((0, 0)), p.sum()
+    row.source.summary  # noqa: B018  (tells where the row may be above a threshold)
+    every = Candidates.of(p, -1.0, 0.0, 0.0).between(1, 400)
+    inside = p > every.thresholds[0]
+    everything, first = exact.gather(row, mass + smooth + 1, lambda _, x: x > every.thresholds[0])
+    _, outside = exact.gather(row, mass + smooth + 1, lambda _, x: x <= every.thresholds[-1])
+    if metric == "dice":
+        scores = exact.dice_scores(every, smooth, mass, everything, first)
+    else:
+        scores = exact.iou_scores(every, smooth, mass, outside)
+    assert inside.sum() == 1
+    for i in (0, 1, 5, 40, 200, 399):
+        mask = p > every.thresholds[i]
+        assert mask.sum() == every.sizes[i]
+        expected = by_convolution(metric, smooth, pmf(p[mask]), pmf(p[~mask]))
+        assert scores[i] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("smooth", [0.0, 0.3, 2.0])

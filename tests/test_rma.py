@@ -154,6 +154,15 @@ def test_smoothed_dice_of_rows_larger_than_a_block():
     check_optimal(p.reshape(1, 1, -1), masks.reshape(1, 1, -1), "dice", 1.0, 1e-7)
 
 
+@pytest.mark.parametrize("objective", [Dice(), IoU(), IoU(1.0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_iteration_ends_at_a_fixed_point(objective, dtype):
+    p = np.random.default_rng(0).random((1, 5, 100, 120)) ** np.arange(1, 6)[:, None, None]
+    found = rma.solve(ProbabilityMap(p.astype(dtype)), objective, 0.0)
+    again = objective.threshold(found.size, found.overlap, found.mass)
+    assert np.allclose(found.threshold, again, rtol=2 * np.finfo(dtype).eps, atol=0)
+
+
 def test_large_float32_volumes_are_summed_accurately():
     rng = np.random.default_rng(0)
     p = np.where(rng.random((1, 1, 96, 128, 128)) < 0.01, 0.9, 0.3).astype(np.float32)
@@ -163,6 +172,14 @@ def test_large_float32_volumes_are_summed_accurately():
     everything = 2 * p.sum() / (p.sum() + p.size + 1)
     assert found.score[0, 0] == pytest.approx(everything, rel=2e-7)
     assert everything > mask_score("dice", 0.0, p[0, 0], above[0, 0])
+
+
+@pytest.mark.parametrize("pixels", [10**6, 2**20 + 4095])
+def test_long_rows_of_one_axis_are_summed_accurately(pixels):
+    p = np.where(np.arange(pixels) < pixels // 2, 0.9, 1e-4).astype(np.float32)[None, None]
+    found = rma.solve(ProbabilityMap(p), Dice(), 0.5)  # in one float32 sum: off by 2e-4
+    assert found.mass[0, 0] == pytest.approx(p.sum(dtype=float), rel=1e-6)
+    assert found.overlap[0, 0] == pytest.approx(p[p > 0.5].sum(dtype=float), rel=1e-6)
 
 
 def test_few_full_passes(monkeypatch):
