@@ -1,10 +1,20 @@
-"""Backends: every solver test runs over every installed array library."""
+"""Backends: every solver test runs over every installed array library.
+
+``pytest --fast``, which is what ``tox run -e fast`` does, takes NumPy alone of them and leaves out
+the files of `SLOW`: the solvers, the rules about arguments and the statistics in half a minute.
+"""
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Any
+
+# Most functions run once, on little: XLA need not optimise them, nor Dask start its threads.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("DASK_SCHEDULER", "synchronous")
 
 import cpu_torchvision  # noqa: F401  (before anything imports torchvision)
 import hypothesis
@@ -19,6 +29,31 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
+SLOW = ("cli", "demo", "docs", "export", "integration", "package", "tuning")
+"""What follows "test_" in the names of files that start programs, train, or run other libraries."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="NumPy alone, without the slow files")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    slow = collection_path.name.startswith(tuple("test_" + name for name in SLOW))
+    return True if slow and config.getoption("fast") else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("fast"):
+        others = [item for item in items if _backend_of(item) not in (None, "numpy")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def _backend_of(item: pytest.Item) -> str | None:
+    parameters = getattr(item, "callspec", None)
+    return parameters and parameters.params.get("backend")
+
+
 @dataclass(frozen=True)
 class Backend:
     """An array library, and how a test calls the library through it."""
@@ -30,20 +65,44 @@ class Backend:
     static: bool = False  # shapes cannot depend on values
     float64: bool = True
 
+    def bind(self, function: Callable[..., Any], **arguments: Any) -> Callable[[Any], Any]:
+        """Return a function of the probabilities alone, compiled where this backend compiles."""
+        if not self.jit:
+            return partial(function, **arguments)
+        known = all(isinstance(value, str | int | float) for value in arguments.values())
+        return (_compiled_once if known else _compiled)(function, **arguments)
+
     def call(self, function: Callable[..., Any], probs: np.ndarray, **arguments: Any) -> Any:
         """Call with the probabilities, and any `valid`, in this library; NumPy arrays come back."""
-        x = self.asarray(probs)
         if arguments.get("valid") is not None:
             arguments["valid"] = self.asarray(arguments["valid"])
-        if self.jit:
-            import jax
-
-            result = jax.jit(lambda x: function(x, **arguments))(x)
-        else:
-            result = function(x, **arguments)
+        result = self.bind(function, **arguments)(self.asarray(probs))
         if isinstance(result, tuple):
             return type(result)(*(self.to_numpy(part) for part in result))
         return self.to_numpy(result)
+
+
+def _compiled(function: Callable[..., Any], **arguments: Any) -> Callable[[Any], Any]:
+    import jax
+
+    return jax.jit(partial(function, **arguments), **_quick_options())
+
+
+# JAX keeps what it compiled for a shape with the function: the same settings, the same function.
+_compiled_once = lru_cache(maxsize=None, typed=True)(_compiled)
+
+
+@cache
+def _quick_options() -> dict[str, Any]:
+    """Return what halves the time that XLA takes, where this version of JAX knows it."""
+    import jax
+
+    options = {"compiler_options": {"xla_cpu_use_fusion_emitters": False}}
+    try:
+        jax.jit(lambda x: x, **options)(0)
+    except (TypeError, RuntimeError):
+        return {}
+    return options
 
 
 def _read_only(x: np.ndarray) -> np.ndarray:

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import assign
+from oracle import assign, increment
 
 from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
-from rankseg.objectives import Dice
+from rankseg.objectives import OBJECTIVES, Dice, IoU
 from rankseg.rows import BlockRows, Rows
 from rankseg.solvers import assignment, rma
 
@@ -15,7 +15,10 @@ CASES = [("dice", 0.0), ("dice", 1.0), ("dice", 50.0), ("iou", 0.0), ("iou", 1.0
 
 
 def soft_maps(seed, batch=3, classes=5, shape=(6, 7), sharpness=2.0, dtype=np.float64):
-    """Softmax of smooth random scores, with a few exact ties."""
+    """Softmax of smooth random scores, with a few exact ties.
+
+    Tests over the backends keep to one shape: JAX compiles for each one anew.
+    """
     rng = np.random.default_rng(seed)
     logits = sharpness * rng.standard_normal((batch, classes, *shape))
     logits[:, 1, : shape[0] // 3] = logits[:, 0, : shape[0] // 3]
@@ -32,6 +35,18 @@ def check_labels(p, labels, metric, smooth, pruning_prob=0.5, void_index=None, m
         clear = lead > margin
         assert np.array_equal(labels[b].reshape(-1)[clear], expected[clear])
         assert clear.mean() > 0.5
+
+
+@pytest.mark.parametrize(("metric", "smooth"), CASES)
+def test_increments_are_what_one_more_pixel_adds(metric, smooth):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size, p = int(rng.integers(0, 6)), rng.random()
+        overlap = size * rng.random()
+        mass = overlap + p + 3 * rng.random()
+        a, b, c = (*OBJECTIVES[metric](smooth).increment(size, overlap, mass), 0.0)[:3]
+        expected = increment(metric, smooth, p, size, overlap, mass)
+        assert (a * p - b) / (1 - c * p) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("policy", ["max_score", "void"])
@@ -80,8 +95,21 @@ def test_blocks_and_whole_maps_label_alike(monkeypatch):
     assert np.array_equal(at_once, whole)
 
 
+@pytest.mark.parametrize("objective", [Dice(), IoU()])
+def test_slabs_and_whole_maps_bar_the_same_classes(objective):
+    barred = 0
+    for seed in range(40):
+        source = ProbabilityMap(soft_maps(seed, 2, 6, sharpness=0.7))
+        solution = rma.solve(source, objective, 0.5)
+        barred += np.count_nonzero(~solution.active)
+        in_slabs = assignment.labels(source, solution, objective, None)
+        at_once = assignment._labels_at_once(source, solution, objective, None)
+        assert np.array_equal(at_once, in_slabs)
+    assert barred > 100
+
+
 def test_an_overlap_is_won_by_a_class_that_selected_the_pixel(backend):
-    p = soft_maps(5, 4, 6, (8, 8), 1.5, np.float32)
+    p = soft_maps(5, sharpness=1.5, dtype=np.float32)
     labels = backend.call(rankseg, p, pruning_prob=0.0)
     masks = p > thresholds(p, pruning_prob=0.0).threshold[..., None, None]
     chosen = np.take_along_axis(masks, labels[:, None], axis=1)[:, 0]
@@ -89,14 +117,14 @@ def test_an_overlap_is_won_by_a_class_that_selected_the_pixel(backend):
 
 
 def test_pruned_classes_win_nothing(backend):
-    p = soft_maps(7, 2, 4, (9, 9), 3.0, np.float32)
+    p = soft_maps(7, sharpness=3.0, dtype=np.float32)
     p[:, 2] *= np.float32(0.3)
     labels = backend.call(rankseg, p)
     assert not np.isin(labels, 2).any()
 
 
 def test_all_classes_compete_where_every_class_is_pruned(backend):
-    p = np.full((2, 3, 4, 4), 1 / 3, dtype=np.float32)
+    p = np.full((3, 5, 6, 7), 1 / 3, dtype=np.float32)
     p[1, 2] = 0.4
     labels = backend.call(rankseg, p)
     assert (labels[0] == 0).all()  # equal increments: the lower index
@@ -106,12 +134,14 @@ def test_all_classes_compete_where_every_class_is_pruned(backend):
 
 
 def test_void_policy_voids_what_nobody_selected(backend):
-    p = np.full((1, 3, 4, 4), 0.1, dtype=np.float32)
+    p = np.full((3, 5, 6, 7), 0.1, dtype=np.float32)
     p[0, 1, 0] = 0.9
     labels = backend.call(rankseg, p, unassigned_policy="void", void_index=-7)
     assert (labels[0, 0] == 1).all()
     assert (labels[0, 1:] == -7).all()
-    assert (backend.call(rankseg, p[:, :, 1:], unassigned_policy="void") == 255).all()
+    assert (labels[1:] == -7).all()
+    p[0, 1, 0] = 0.1
+    assert (backend.call(rankseg, p, unassigned_policy="void") == 255).all()
 
 
 @pytest.mark.parametrize("smooth", [1e6, 1e12, 1e300])
@@ -119,7 +149,7 @@ def test_void_policy_voids_what_nobody_selected(backend):
 def test_a_huge_smooth_does_not_erase_the_order_of_classes(backend, metric, smooth):
     if not backend.float64 and smooth > 1e6:
         pytest.skip("a smooth beyond float32 needs float64")
-    p = soft_maps(11, 1, 4, (12, 12), 1.0, np.float32)
+    p = soft_maps(46, sharpness=1.0, dtype=np.float32)  # of the equal ones, the larger is 0
     labels = backend.call(rankseg, p, metric=metric, smooth=smooth, pruning_prob=0.0)
     # In the limit both objectives count p - 1/2: the most probable class wins.
     assert np.array_equal(labels, np.argmax(p, axis=1))

@@ -12,6 +12,7 @@ from rankseg.metrics import expected_dice, expected_iou
 from rankseg.objectives import Dice, IoU
 from rankseg.rows import rows_of
 from rankseg.solvers import exact, generating, rma
+from rankseg.solvers.candidates import Candidates
 
 OBJECTIVES = {"dice": Dice, "iou": IoU}
 EXPECTED = {"dice": expected_dice, "iou": expected_iou}
@@ -39,11 +40,10 @@ def pmf(p):
     return result
 
 
-def by_convolution(metric, smooth, p, mask):
+def by_convolution(metric, smooth, inside, outside):
     """Expected metric of one mask, from the exact distributions inside and outside."""
-    inside, outside = pmf(p[mask]), pmf(p[~mask])
     i, j = np.arange(len(inside))[:, None], np.arange(len(outside))
-    n = mask.sum()
+    n = len(inside) - 1
     top, bottom = (2 * i + smooth, i + j + n + smooth)
     if metric == "iou":
         top, bottom = (i + smooth + 0 * j, j + n + smooth + 0 * i)
@@ -95,10 +95,35 @@ def test_scores_are_those_of_the_convolution(metric, mass):
         for _ in range(60):
             p = np.minimum(p * mass / p.sum(), 1)
         ranks = np.argsort(np.argsort(-p))
-        for size, smooth in itertools.product([0, 1, int(mass), 700, 1000], [0.0, 0.1, 1.0, 1.5]):
+        for size in (0, 1, int(mass), 700, 1000):
             mask = ranks < size
-            found = EXPECTED[metric](p[None, None], mask[None, None], smooth, method="exact")
-            assert found[0, 0] == pytest.approx(by_convolution(metric, smooth, p, mask), abs=1e-12)
+            laws = pmf(p[mask]), pmf(p[~mask])
+            for smooth in (0.0, 0.1, 1.0, 1.5):
+                found = EXPECTED[metric](p[None, None], mask[None, None], smooth, method="exact")
+                expected = by_convolution(metric, smooth, *laws)
+                assert found[0, 0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.3])
+@pytest.mark.parametrize("metric", OBJECTIVES)
+def test_masks_scored_together_score_as_alone(metric, smooth):
+    p = np.random.default_rng(8).random(400) * np.r_[np.ones(4), np.full(396, 1e-2)]
+    row, mass = ProbabilityMap(p[None, None]).host_row((0, 0)), p.sum()
+    row.source.summary  # noqa: B018  (tells where the row may be above a threshold)
+    every = Candidates.of(p, -1.0, 0.0, 0.0).between(1, 400)
+    inside = p > every.thresholds[0]
+    everything, first = exact.gather(row, mass + smooth + 1, lambda _, x: x > every.thresholds[0])
+    _, outside = exact.gather(row, mass + smooth + 1, lambda _, x: x <= every.thresholds[-1])
+    if metric == "dice":
+        scores = exact.dice_scores(every, smooth, mass, everything, first)
+    else:
+        scores = exact.iou_scores(every, smooth, mass, outside)
+    assert inside.sum() == 1
+    for i in (0, 1, 5, 40, 200, 399):
+        mask = p > every.thresholds[i]
+        assert mask.sum() == every.sizes[i]
+        expected = by_convolution(metric, smooth, pmf(p[mask]), pmf(p[~mask]))
+        assert scores[i] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("smooth", [0.0, 0.3, 2.0])
@@ -161,10 +186,9 @@ def test_empty_mask_wins_where_it_should():
     p = np.full((1, 1, 50), 0.01)
     masks = rankseg(p, smooth=5.0, output_mode="multilabel", solver="exact", pruning_prob=0.0)
     assert not masks.any()
-    empty = by_convolution("dice", 5.0, p[0, 0], np.zeros(50, bool))
-    assert exact.solve(rows_of(ProbabilityMap(p)), Dice(5.0), 0.0).score[0, 0] == pytest.approx(
-        empty
-    )
+    empty = by_convolution("dice", 5.0, np.ones(1), pmf(p[0, 0]))
+    solution = exact.solve(rows_of(ProbabilityMap(p)), Dice(5.0), 0.0)
+    assert solution.score[0, 0] == pytest.approx(empty)
 
 
 def test_rma_is_rarely_beaten_by_much():

@@ -1,7 +1,5 @@
 """What comes out of the functions: dtype, shape, library, and the rules that hold everywhere."""
 
-import contextlib
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,33 +20,11 @@ NORMAL = {"solver": "BA", "output_mode": "multilabel"}
 EVERY_SOLVER = [*EVERY_ANSWER, EXACT, NORMAL]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_calls():
-    """Spare XLA its optimisation, and Dask its threads: each function runs once, on little."""
-    jax = importlib.util.find_spec("jax") and importlib.import_module("jax")
-    dask = importlib.util.find_spec("dask") and importlib.import_module("dask")
-    with dask.config.set(scheduler="synchronous") if dask else contextlib.nullcontext():
-        if jax:
-            jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        if jax:
-            jax.config.update("jax_disable_most_optimizations", False)
-
-
 def soft_maps(shape=(6, 7), batch=2, classes=4, dtype=np.float32, seed=0):
     """Softmax probabilities, (batch, class, *spatial), with active and pruned classes."""
     logits = 3 * np.random.default_rng(seed).standard_normal((batch, classes, *shape))
     p = np.exp(logits)
     return (p / p.sum(axis=1, keepdims=True)).astype(dtype)
-
-
-def compiled(backend, function):
-    """Return the function as this backend calls it."""
-    if not backend.jit:
-        return function
-    import jax
-
-    return jax.jit(function)
 
 
 def of_the_library(found, x):
@@ -65,7 +41,7 @@ def same(found, expected):
 @pytest.mark.parametrize("settings", [LABELS, ARGMAX])
 def test_labels_are_int64_of_batch_and_spatial_shape_in_the_same_library(backend, settings):
     x = backend.asarray(soft_maps())
-    labels = compiled(backend, lambda x: rankseg(x, **settings))(x)
+    labels = backend.bind(rankseg, **settings)(x)
     assert of_the_library(labels, x)
     labels = backend.to_numpy(labels)
     assert labels.dtype == (np.int32 if backend.name == "jax" else np.int64)
@@ -75,7 +51,7 @@ def test_labels_are_int64_of_batch_and_spatial_shape_in_the_same_library(backend
 @pytest.mark.parametrize("settings", [MASKS, TR])
 def test_masks_are_bool_of_the_shape_of_the_input_in_the_same_library(backend, settings):
     x = backend.asarray(soft_maps())
-    masks = compiled(backend, lambda x: rankseg(x, **settings))(x)
+    masks = backend.bind(rankseg, **settings)(x)
     assert of_the_library(masks, x)
     masks = backend.to_numpy(masks)
     assert masks.dtype == np.bool_
@@ -87,7 +63,7 @@ def test_thresholds_are_of_batch_and_class_shape_in_float32_or_better(backend, d
     if dtype == np.float64 and not backend.float64:
         pytest.skip("no float64 there")
     x = backend.asarray(soft_maps(dtype=dtype))
-    found = compiled(backend, thresholds)(x)
+    found = backend.bind(thresholds)(x)
     assert all(of_the_library(part, x) for part in found)
     found = [backend.to_numpy(part) for part in found]
     assert [part.dtype for part in found] == [dtype, dtype, np.bool_]
@@ -128,9 +104,9 @@ def test_bfloat16_is_computed_in_float32(backend):
     p = (p.view(np.uint32) & 0xFFFF0000).view(np.float32)
     x = narrow[backend.name](backend.asarray(p))
     for settings in (LABELS, ARGMAX):
-        found = backend.to_numpy(compiled(backend, lambda x, s=settings: rankseg(x, **s))(x))
+        found = backend.to_numpy(backend.bind(rankseg, **settings)(x))
         assert np.array_equal(found, backend.call(rankseg, p, **settings))
-    found = [backend.to_numpy(part) for part in compiled(backend, thresholds)(x)]
+    found = [backend.to_numpy(part) for part in backend.bind(thresholds)(x)]
     assert same(found, backend.call(thresholds, p))
     assert found[0].dtype == np.float32
 
@@ -467,10 +443,10 @@ def test_the_input_is_not_modified(backend, settings):
 
 def test_two_calls_give_identical_bits(backend):
     x = backend.asarray(soft_maps())
-    run = compiled(backend, rankseg)
+    run = backend.bind(rankseg)
     first, second = (backend.to_numpy(run(x)).tobytes() for _ in range(2))
     assert first == second
-    run = compiled(backend, thresholds)
+    run = backend.bind(thresholds)
     first, second = ([backend.to_numpy(part).tobytes() for part in run(x)] for _ in range(2))
     assert first == second
 

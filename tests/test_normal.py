@@ -101,6 +101,13 @@ def test_ba_trna_is_blind_where_the_deviation_is_large():
         assert solve_row(p, 0.0, "BA+TRNA") == solve_row(p, 0.0, method)
 
 
+@pytest.mark.parametrize(("pixels", "method"), [(99, "TRNA"), (100, "TRNA"), (101, "BA")])
+def test_ba_trna_is_blind_beyond_a_deviation_of_five(pixels, method):
+    p = np.full(pixels, 0.5)  # sigma^2 = pixels / 4
+    assert solve_row(p, 0.0, "BA+TRNA") == solve_row(p, 0.0, method)
+    assert solve_row(p, 0.0, "BA")[1] != solve_row(p, 0.0, "TRNA")[1]
+
+
 @pytest.mark.parametrize("solver", [*METHODS, "BA+TRNA"])
 def test_every_backend_finds_the_same_masks(backend, solver):
     if backend.jit:

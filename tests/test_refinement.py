@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from test_assignment import soft_maps
 
+from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.metrics import expected_dice, expected_iou
 
@@ -42,15 +43,28 @@ def test_refines_inside_jit():
 
 
 def test_pruned_void_and_invalid_pixels_stay(backend):
-    p = soft_maps(2, 2, 4, (10, 10), 2.0, np.float32)
+    p = soft_maps(2, 2, 4, (9, 8), 2.0, np.float32)
     p[:, 3] *= np.float32(0.4)
-    valid = np.ones((2, 10, 10), bool)
+    valid = np.ones((2, 9, 8), bool)
     valid[0, :3] = False
     before = backend.call(rankseg, p, valid=valid, unassigned_policy="void")
     after = backend.call(rankseg, p, valid=valid, unassigned_policy="void", refine=2)
     assert np.array_equal(before == 255, after == 255)
     assert (after[0, :3] == 255).all()
     assert not np.isin(after, 3).any()
+
+
+@pytest.mark.parametrize(("classes", "shape"), [(6, (6, 7)), (10, (5, 5))])
+def test_pruned_classes_gain_nothing_that_the_objective_would_give_them(classes, shape):
+    moved = 0
+    for seed in range(32):
+        p = soft_maps(seed, 2, classes, shape, 1.0)
+        active = thresholds(p).active
+        may_win = active | ~active.any(axis=1, keepdims=True)
+        labels = rankseg(p, refine=3)
+        assert all(may_win[b, labels[b]].all() for b in range(2))
+        moved += np.count_nonzero(labels != rankseg(p))
+    assert moved > 100
 
 
 @pytest.mark.parametrize(

@@ -138,12 +138,30 @@ def test_blocks_change_nothing(block, objective, shape):
     assert np.allclose(solution.score[solution.active], whole.score[whole.active], rtol=1e-13)
 
 
+@pytest.mark.parametrize("smooth", [0.1, 1.0, 10.0, 100.0])
+def test_the_grid_of_smoothed_dice_loses_little(monkeypatch, smooth):
+    monkeypatch.setattr(ProbabilityMap, "extracts", False)
+    for seed in range(10):
+        p = hard_rows(seed)
+        masks = p > rma.solve(ProbabilityMap(p), Dice(smooth), 0.0).threshold[..., None]
+        check_optimal(p, masks, "dice", smooth, 5e-4)  # of 4 thresholds: 1e-3
+
+
 def test_smoothed_dice_of_rows_larger_than_a_block():
     x = np.linspace(-1, 1, 600, dtype=np.float32)
     r = np.hypot(*np.meshgrid(x, x))
     p = (1 / (1 + np.exp(9 * (r - np.float32(0.4)))))[None, None]
     masks = rankseg(p, smooth=1.0, output_mode="multilabel")
     check_optimal(p.reshape(1, 1, -1), masks.reshape(1, 1, -1), "dice", 1.0, 1e-7)
+
+
+@pytest.mark.parametrize("objective", [Dice(), IoU(), IoU(1.0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_iteration_ends_at_a_fixed_point(objective, dtype):
+    p = np.random.default_rng(0).random((1, 5, 100, 120)) ** np.arange(1, 6)[:, None, None]
+    found = rma.solve(ProbabilityMap(p.astype(dtype)), objective, 0.0)
+    again = objective.threshold(found.size, found.overlap, found.mass)
+    assert np.allclose(found.threshold, again, rtol=2 * np.finfo(dtype).eps, atol=0)
 
 
 def test_large_float32_volumes_are_summed_accurately():
@@ -155,6 +173,14 @@ def test_large_float32_volumes_are_summed_accurately():
     everything = 2 * p.sum() / (p.sum() + p.size + 1)
     assert found.score[0, 0] == pytest.approx(everything, rel=2e-7)
     assert everything > mask_score("dice", 0.0, p[0, 0], above[0, 0])
+
+
+@pytest.mark.parametrize("pixels", [10**6, 2**20 + 4095])
+def test_long_rows_of_one_axis_are_summed_accurately(pixels):
+    p = np.where(np.arange(pixels) < pixels // 2, 0.9, 1e-4).astype(np.float32)[None, None]
+    found = rma.solve(ProbabilityMap(p), Dice(), 0.5)  # in one float32 sum: off by 2e-4
+    assert found.mass[0, 0] == pytest.approx(p.sum(dtype=float), rel=1e-6)
+    assert found.overlap[0, 0] == pytest.approx(p[p > 0.5].sum(dtype=float), rel=1e-6)
 
 
 def test_few_full_passes(monkeypatch):

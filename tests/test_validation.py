@@ -13,7 +13,7 @@ from rankseg.functional import rankseg
 PROBS = np.array([[[0.6, 0.45, 0.45, 0.1], [0.4, 0.55, 0.55, 0.9]]])
 VALID = np.ones((1, 4), dtype=bool)
 
-# reference.md, "Which solver with which metric"
+# The solvers of each metric and mode: the table "Solvers and backends" of README.md
 PAIRS = {
     ("dice", "multiclass"): ["RMA", "exact"],
     ("dice", "multilabel"): ["RMA", "exact", "BA", "TRNA", "BA+TRNA"],

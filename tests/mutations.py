@@ -1,0 +1,368 @@
+"""One-line changes of the code, each with the tests that have to notice it. Run by hand, not in CI:
+
+    python tests/mutations.py [--only SUBSTRING] [--jobs N]
+
+Each change is made alone, in a copy of the tree, and the tests are run there until one fails. At
+the end stand the changes that no test noticed. Those that change no answer say why; any other
+makes the exit status 1, and so does a change whose line is no longer in its file, or is there
+more than once, and one whose tests fail without it.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 900
+"""Seconds after which tests count as failed: some changes make a loop endless."""
+
+
+class Mutation(NamedTuple):
+    """A line of a file, without its indentation, what stands there instead, and pytest's arguments.
+
+    `harmless` is the reason why no answer changes, where none does.
+    """
+
+    file: str
+    before: str
+    after: str
+    tests: str
+    harmless: str = ""
+
+
+MUTATIONS = [
+    # Objectives
+    Mutation(
+        "rankseg/objectives.py",
+        "return 2 * overlap / (denominator + 1) + ratio(self.smooth, denominator)",
+        "return 2 * overlap / denominator + ratio(self.smooth, denominator)",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation(
+        "rankseg/objectives.py",
+        "return 2 * overlap + self.smooth - score * (mass + size + self.smooth - 1)",
+        "return 2 * overlap + self.smooth - score * (mass + size + self.smooth)",
+        "tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/objectives.py",
+        "return scale * (1 + current), scale * current, scale",
+        "return scale * (1 + current), scale * current, 0 * scale",
+        "tests/test_assignment.py --fast",
+    ),
+    Mutation(
+        "rankseg/objectives.py",
+        "emptiness = ratio(self.smooth, full - 1) * ((full + 1) / full) / 2",
+        "emptiness = ratio(self.smooth, full - 1) * ((full + 1) / full) / 4",
+        "tests/test_assignment.py --fast",
+    ),
+    # RMA
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "tolerance = np.finfo(float if source.dtype == source.xp.float64 else np.float32).eps / 2",
+        "tolerance = 1e-3",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py", "MAX_PASSES = 32", "MAX_PASSES = 3", "tests/test_rma.py --fast"
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "TRACED_PASSES = 6",
+        "TRACED_PASSES = 2",
+        "tests/test_rma.py -k jit",
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "STRIDE = 8",
+        "STRIDE = 1",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "active = summary.high > pruning_prob",
+        "active = summary.high >= pruning_prob",
+        "tests/test_functional.py --fast",
+    ),
+    # The undecided interval of smoothed Dice
+    Mutation(
+        "rankseg/solvers/sliver.py",
+        "low, high = masks.threshold, masks.threshold + objective.sliver(mass)",
+        "low, high = masks.threshold, masks.threshold + objective.sliver(mass) / 4",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation("rankseg/solvers/sliver.py", "GRID = 8", "GRID = 2", "tests/test_rma.py --fast"),
+    # Assignment and refinement
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "BARRED = 8.0",
+        "BARRED = 0.5",
+        "tests/test_assignment.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "alone = mask & (claims == 1)",
+        "alone = mask",
+        "tests/test_assignment.py -k strict",
+    ),
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "size[slab.sample, slab.classes] -= slab.size",
+        "size[slab.sample, slab.classes] -= 0 * slab.size",
+        "tests/test_assignment.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "few = np.count_nonzero(self.claims != 1) <= self.claims.size // 8",
+        "few = True",
+        "tests/test_assignment.py --fast",
+        harmless="says whether pixels are kept or read again, not which",
+    ),
+    Mutation(
+        "rankseg/solvers/refinement.py",
+        "proposal = relabel(source, labels, slope, offset + BARRED * ~heirs)",
+        "proposal = relabel(source, labels, slope, offset)",
+        "tests/test_refinement.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/refinement.py",
+        "labels = _choose(source, value > best, proposal, labels)",
+        "labels = _choose(source, value > 0, proposal, labels)",
+        "tests/test_refinement.py --fast",
+    ),
+    # Exact
+    Mutation(
+        "rankseg/solvers/exact.py",
+        "more_below, more_above = low > 0 and margins[-1] >= 0, high < 1 and margins[0] >= 0",
+        "more_below = more_above = False",
+        "tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/exact.py",
+        "return smooth - ceil(smooth)",
+        "return 0.0",
+        "tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/exact.py",
+        'last = min(first + CHUNK, int(np.searchsorted(scales, 2 * scales[first], side="right")))',
+        'last = min(first + CHUNK, int(np.searchsorted(scales, 50 * scales[first], side="right")))',
+        "tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/generating.py",
+        "while min(factorial(count) / scale**count, CUT**count) > 1e-17:",
+        "while min(factorial(count) / scale**count, CUT**count) > 1e-9:",
+        "tests/test_generating.py tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/generating.py",
+        "NODES = 16",
+        "NODES = 10",
+        "tests/test_generating.py tests/test_exact.py --fast",
+    ),
+    Mutation(
+        "rankseg/generating.py",
+        "EDGES = np.array([0.0, 2.0, 6.0, 14.0, 45.0])",
+        "EDGES = np.array([0.0, 2.0, 6.0, 14.0, 25.0])",
+        "tests/test_generating.py tests/test_exact.py --fast",
+    ),
+    # Normal approximations
+    Mutation(
+        "rankseg/solvers/normal.py", "BLIND = 0.2", "BLIND = 0.3", "tests/test_normal.py --fast"
+    ),
+    Mutation(
+        "rankseg/solvers/normal.py",
+        "INTERPOLANTS = 6",
+        "INTERPOLANTS = 4",
+        "tests/test_normal.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/normal.py",
+        "enough = masks.overlaps[1:] >= (masks.sizes[1:] + smooth + pixels) * following",
+        "enough = masks.overlaps[1:] >= (masks.sizes[1:] + smooth) * following",
+        "tests/test_normal.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/normal.py",
+        "count = ceil(36 / log(rho)) if rho > 1 else len(points)",
+        "count = ceil(18 / log(rho)) if rho > 1 else len(points)",
+        "tests/test_normal.py --fast",
+    ),
+    # Arrays and maps
+    Mutation(
+        "rankseg/arrays.py",
+        "SHORT = 4096",
+        "SHORT = 2**40",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "return np.left_shift(x, 16, dtype=np.int32).view(np.float32)",
+        "return np.left_shift(x, 15, dtype=np.int32).view(np.float32)",
+        "tests/test_functional.py -k bfloat16",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "x = xp.multiply(x, xp.astype(mask, x.dtype))",
+        "pass",
+        "tests/test_rma.py -k strict",
+    ),
+    Mutation(
+        "rankseg/maps.py",
+        "step = self.block // self.pixels",
+        "step = 1",
+        "tests/test_rma.py --fast",
+        harmless="how many rows are worked on together",
+    ),
+    # Metrics
+    Mutation(
+        "rankseg/metrics.py",
+        "if not limits.min <= label <= limits.max:",
+        "if False:",
+        "tests/test_metrics.py -k labels_beyond",
+    ),
+    Mutation(
+        "rankseg/metrics.py",
+        "yield mask if valid is None else mask & valid",
+        "yield mask",
+        "tests/test_metrics.py --fast",
+    ),
+    Mutation(
+        "rankseg/metrics.py",
+        "if low < 0 or high >= num_classes:",
+        "if low < 0 or high > num_classes:",
+        "tests/test_metrics.py --fast",
+    ),
+    # Calibration
+    Mutation(
+        "rankseg/calibration.py",
+        "p = xp.clip(p, self.floor, top)",
+        "p = xp.clip(p, 1e-12, top)",
+        "tests/test_calibration.py --fast",
+    ),
+    Mutation(
+        "rankseg/calibration.py",
+        'top = 1.0 if mode == "multiclass" else 1 - max(self.floor, float(xp.finfo(p.dtype).eps))',
+        "top = 1.0",
+        "tests/test_calibration.py --fast",
+    ),
+]
+
+
+def main() -> int:
+    """Apply the changes, and tell which tests notice them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="changes with this text in file or line")
+    parser.add_argument("--jobs", type=int, default=1, help="changes at a time")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTATIONS if arguments.only in f"{m.file} {m.before} {m.after}"]
+    bad = [m for m in chosen if occurrences(m) != 1]
+    for mutation in bad:
+        print(f"REFUSED   {shown(mutation)}: the line is there {occurrences(mutation)} times")
+    chosen = [m for m in chosen if m not in bad]
+    survivors = []
+    with copies(arguments.jobs) as trees, ThreadPoolExecutor(arguments.jobs) as threads:
+        every = sorted({m.tests for m in chosen})
+        sound = dict(zip(every, threads.map(lambda t: verdict(t, trees), every), strict=True))
+        found = threads.map(lambda m: verdict(m.tests, trees, m), chosen)
+        for mutation, by in zip(chosen, found, strict=True):
+            if sound[mutation.tests] is not None:
+                bad.append(mutation)
+                print(f"UNSOUND   {shown(mutation)}: without it fails {sound[mutation.tests]}")
+            elif by is not None:
+                print(f"caught    {shown(mutation)}: {by}", flush=True)
+            else:
+                survivors.append(mutation)
+                print(f"SURVIVES  {shown(mutation)}", flush=True)
+    print(f"\n{len(chosen)} changes, {len(survivors)} survive")
+    for mutation in survivors:
+        print(f"  {shown(mutation)}: {mutation.harmless or 'NO TEST NOTICES IT'}")
+    return int(bool(bad) or any(not m.harmless for m in survivors))
+
+
+def shown(mutation: Mutation) -> str:
+    return f"{mutation.file}: {mutation.before}  ->  {mutation.after}"
+
+
+def occurrences(mutation: Mutation) -> int:
+    path = ROOT / mutation.file
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return sum(line.strip() == mutation.before for line in lines)
+
+
+@contextmanager
+def copies(count: int) -> Iterator[SimpleQueue[Path]]:
+    """Lend copies of the tree, for one run of tests at a time each."""
+    with tempfile.TemporaryDirectory() as folder:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for i in range(count):
+            tree = Path(folder) / str(i)
+            skip = shutil.ignore_patterns(".*", "__pycache__", "_build")
+            shutil.copytree(ROOT, tree, symlinks=True, ignore=skip)
+            trees.put(tree)
+        yield trees
+
+
+def verdict(tests: str, trees: SimpleQueue[Path], mutation: Mutation | None = None) -> str | None:
+    """Return the test that fails, None if all pass, in a copy with this change."""
+    tree = trees.get()
+    path = mutation and tree / mutation.file
+    kept = path.read_text(encoding="utf-8") if path else ""
+    try:
+        if path:
+            line = re.compile(rf"^([ \t]*){re.escape(mutation.before)}$", re.MULTILINE)
+            changed = line.sub(lambda match: match[1] + mutation.after, kept)
+            path.write_text(changed, encoding="utf-8")
+        return run(tests, tree)
+    finally:
+        if path:
+            path.write_text(kept, encoding="utf-8")
+        trees.put(tree)
+
+
+def run(tests: str, tree: Path) -> str | None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
+    # The same examples each time; and no byte code, which could be that of another change.
+    ours = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
+    try:
+        done = subprocess.run(
+            [*command, *shlex.split(tests)],
+            cwd=tree,
+            env=os.environ | ours,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end after {LIMIT} s"
+    if done.returncode == 0:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return failed[1] if failed else f"pytest stops: {(done.stdout + done.stderr)[-300:]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
