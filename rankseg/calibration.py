@@ -135,11 +135,11 @@ class Calibration:
         return array_namespace(result).moveaxis(result, 1, class_axis)
 
     def _in_blocks(self, source: ProbabilityMap, mode: str) -> np.ndarray:
-        result = np.empty(source.probs.shape, source.dtype)
+        xp, result = source.xp, np.empty(source.probs.shape, source.dtype)
         for b in range(len(source.probs)):
             for slab in arrays.slabs(source.spatial, max(1, source.block // source.classes)):
                 index = (slice(b, b + 1), slice(None), *slab)
-                result[index] = self._corrected(np, arrays.widen(np, source.probs[index]), mode)
+                result[index] = self._corrected(xp, arrays.widen(xp, source.probs[index]), mode)
         return result
 
     def _corrected(self, xp: Namespace, p: Array, mode: str) -> Array:

@@ -171,9 +171,9 @@ class _LabelSlab:
             part[self.sample, self.classes].astype(self.source.dtype)[None, :, None]
             for part in increment
         ]
-        heirs = np.ones((), self.source.dtype)
+        xp, heirs = self.source.xp, np.ones((), self.source.dtype)
         for pixels, p, selected in self.contests or self._contests():
-            winner = compete(np, p[None], selected[None], heirs, increment)
+            winner = compete(xp, p[None], selected[None], heirs, increment)
             flat[pixels] = np.take(self.classes, winner[0])
         if void_index is not None:
             labels[self.claims == 0] = void_index
