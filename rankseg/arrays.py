@@ -118,6 +118,13 @@ def widen(xp: Namespace, x: Array) -> Array:
     return xp.astype(x, xp.float32)
 
 
+def clip(xp: Namespace, x: Array, low: float, high: float) -> Array:
+    """Return values clipped to [low, high]."""
+    if is_torch_array(x):  # array-api-compat before 1.14 writes through masks, which is not traced
+        return x.clamp(low, high)
+    return xp.clip(x, low, high)
+
+
 def wide_dtype(xp: Namespace, dtype: Any) -> Any:
     """Return the dtype in which values of this dtype are compared."""
     return xp.float64 if dtype == xp.float64 else xp.float32

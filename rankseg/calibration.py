@@ -145,7 +145,7 @@ class Calibration:
     def _corrected(self, xp: Namespace, p: Array, mode: str) -> Array:
         """Correct probabilities with the classes on axis 1."""
         top = 1.0 if mode == "multiclass" else 1 - max(self.floor, float(xp.finfo(p.dtype).eps))
-        p = xp.clip(p, self.floor, top)
+        p = arrays.clip(xp, p, self.floor, top)
         scores = xp.log(p) if mode == "multiclass" else xp.log(p) - xp.log1p(-p)
         scores = scores * self._column(xp, p, self.scale) + self._column(xp, p, self.bias)
         return softmax(scores, axis=1) if mode == "multiclass" else sigmoid(scores)

@@ -134,7 +134,7 @@ class ProbabilityMap:
         x = arrays.widen(xp, x)
         if valid is not None:
             x = xp.where(valid, x, xp.zeros((), dtype=self.dtype, device=device(x)))
-        return xp.clip(x, 0.0, 1.0) if self.clip else x
+        return arrays.clip(xp, x, 0.0, 1.0) if self.clip else x
 
     def pick(self, index: tuple[int, int], slab: Slab, pixels: np.ndarray) -> np.ndarray:
         """Read single pixels, by flat number, of a slab of one row on the host, valid or not."""

@@ -18,3 +18,9 @@ def test_dot_products_are_the_same_for_every_numpy(shape, step, dtype):
             assert found.shape == shape[:-1]
             assert found.dtype == dtype
             assert found.reshape(-1).tolist() == np.array(dots, dtype).tolist()
+
+
+def test_torch_clips_without_array_api_compat():
+    torch = pytest.importorskip("torch")
+    namespace = None
+    assert arrays.clip(namespace, torch.tensor([-1.0, 2.0]), 0.0, 1.0).tolist() == [0, 1]
