@@ -55,9 +55,16 @@ def kind_of(x: Array) -> Kind:
         return "lazy"
     if is_jax_array(x) and isinstance(x, sys.modules["jax"].core.Tracer):
         return "traced"
-    if is_torch_array(x) and sys.modules["torch"].compiler.is_compiling():
+    if is_torch_array(x) and _is_traced_by_torch(x):
         return "traced"
     return "device"
+
+
+def _is_traced_by_torch(x: Array) -> bool:
+    # torch.compile says so by itself in late versions; PyTorch 2.4 hands its symbolic tensors over.
+    torch = sys.modules["torch"]
+    symbolic = (torch._subclasses.FakeTensor, torch._subclasses.functional_tensor.FunctionalTensor)
+    return torch.compiler.is_compiling() or isinstance(x, symbolic)
 
 
 def to_numpy_view(x: Array) -> Array:

@@ -24,3 +24,14 @@ def test_torch_clips_without_array_api_compat():
     torch = pytest.importorskip("torch")
     namespace = None
     assert arrays.clip(namespace, torch.tensor([-1.0, 2.0]), 0.0, 1.0).tolist() == [0, 1]
+
+
+def test_symbolic_tensors_are_traced():
+    torch = pytest.importorskip("torch")
+    x = torch.ones(2)
+    with torch._subclasses.FakeTensorMode() as mode:
+        assert arrays.kind_of(mode.from_tensor(x)) == "traced"
+    functional = torch._subclasses.functional_tensor
+    with functional.FunctionalTensorMode():
+        assert arrays.kind_of(functional.FunctionalTensor.to_functional(x)) == "traced"
+    assert arrays.kind_of(x) == "device"
