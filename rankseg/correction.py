@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .activations import sigmoid
-from .arrays import Array, Namespace
+from .arrays import Array, Namespace, clip
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Correction:
     def scores(self, xp: Namespace, p: Array, scale: Array, bias: Array) -> Array:
         """Return the logarithms or logits of values, scaled and shifted."""
         top = 1.0 if self.joint else 1 - max(self.floor, float(xp.finfo(p.dtype).eps))
-        p = xp.clip(p, self.floor, top)
+        p = clip(xp, p, self.floor, top)
         scores = xp.log(p) if self.joint else xp.log(p) - xp.log1p(-p)
         return scores * scale + bias
 

@@ -152,7 +152,7 @@ class ProbabilityMap:
         if self.correction is not None:
             total = None if self.log_total is None else at(self.log_total)
             return self.correction.apply(self.xp, self._scores(x, index), total)
-        return self.xp.clip(x, 0.0, 1.0) if self.clip else x
+        return arrays.clip(self.xp, x, 0.0, 1.0) if self.clip else x
 
     def broadcast(self, values: Array) -> Array:
         """Return one value a row in the map's dtype, shaped to meet blocks of these rows."""

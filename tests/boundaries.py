@@ -62,4 +62,4 @@ def _void(unassigned_policy="max_score", void_index=255, **_):
 
 
 def _undecided(mass, metric="dice", smooth=0.0, **_):
-    return Dice(smooth).sliver(mass) if metric == "dice" else 0 * mass
+    return Dice(smooth).undecided(mass) if metric == "dice" else 0 * mass

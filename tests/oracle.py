@@ -47,15 +47,15 @@ def assign(
     `p` and `masks` have shape (class, pixel), `active` (class,).
     """
     p = p.astype(np.float64)
-    claims = masks.sum(axis=0)
-    alone = masks & (claims == 1)
-    heirs = active if active.any() else np.ones_like(active)
+    votes = masks.sum(axis=0)
+    alone = masks & (votes == 1)
+    eligible_classes = active if active.any() else np.ones_like(active)
     labels, lead = np.zeros(p.shape[1], dtype=int), np.full(p.shape[1], np.inf)
     for j in range(p.shape[1]):
-        if claims[j] == 0 and void_index is not None:
+        if votes[j] == 0 and void_index is not None:
             labels[j] = void_index
             continue
-        eligible = np.flatnonzero(masks[:, j] if claims[j] else heirs)
+        eligible = np.flatnonzero(masks[:, j] if votes[j] else eligible_classes)
         gains = [
             increment(metric, smooth, p[c, j], alone[c].sum(), p[c, alone[c]].sum(), p[c].sum())
             for c in eligible

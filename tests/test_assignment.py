@@ -8,7 +8,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import OBJECTIVES, Dice, IoU
-from rankseg.rows import BlockRows, Rows
+from rankseg.rows import BlockRows, Rows, rows_of
 from rankseg.solvers import assignment, rma
 
 CASES = [("dice", 0.0), ("dice", 1.0), ("dice", 50.0), ("iou", 0.0), ("iou", 1.0)]
@@ -100,10 +100,11 @@ def test_slabs_and_whole_maps_bar_the_same_classes(objective):
     barred = 0
     for seed in range(40):
         source = ProbabilityMap(soft_maps(seed, 2, 6, sharpness=0.7))
-        solution = rma.solve(source, objective, 0.5)
+        rows = rows_of(source)
+        solution = rma.solve(rows, objective, 0.5)
         barred += np.count_nonzero(~solution.active)
-        in_slabs = assignment.labels(source, solution, objective, None)
-        at_once = assignment._labels_at_once(source, solution, objective, None)
+        in_slabs = assignment.labels(rows, solution, objective, None)
+        at_once = assignment.labels(Rows(source), solution, objective, None)
         assert np.array_equal(at_once, in_slabs)
     assert barred > 100
 

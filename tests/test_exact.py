@@ -108,8 +108,7 @@ def test_scores_are_those_of_the_convolution(metric, mass):
 @pytest.mark.parametrize("metric", OBJECTIVES)
 def test_masks_scored_together_score_as_alone(metric, smooth):
     p = np.random.default_rng(8).random(400) * np.r_[np.ones(4), np.full(396, 1e-2)]
-    row, mass = ProbabilityMap(p[None, None]).host_row((0, 0)), p.sum()
-    row.source.summary  # noqa: B018  (tells where the row may be above a threshold)
+    row, mass = rows_of(ProbabilityMap(p[None, None])).host_row((0, 0)), p.sum()
     every = Candidates.of(p, -1.0, 0.0, 0.0).between(1, 400)
     inside = p > every.thresholds[0]
     everything, first = exact.gather(row, mass + smooth + 1, lambda _, x: x > every.thresholds[0])

@@ -339,7 +339,8 @@ def test_accuracy_takes_the_most_probable_class_and_the_first_of_equals(backend)
 
 
 def test_accuracy_masks_are_above_one_half(backend):
-    p = np.array([[[0.5, np.nextafter(np.float32(0.5), 1), 0.2], [1.0, 0.0, 0.5]]], np.float32)
+    above = np.nextafter(np.float32(0.5), np.float32(1))
+    p = np.array([[[0.5, above, 0.2], [1.0, 0.0, 0.5]]], np.float32)
     masks = backend.call(rankseg, p, **TR)
     assert masks.tolist() == [[[False, True, False], [True, False, False]]]
 

@@ -9,7 +9,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
-from rankseg.rows import BlockRows
+from rankseg.rows import BlockRows, rows_of
 from rankseg.solvers import rma
 
 SMOOTH = [0.0, 1e-300, 1e-3, 0.1, 1.0, 10.0, 1e6, 1e12]
@@ -143,7 +143,7 @@ def test_the_grid_of_smoothed_dice_loses_little(monkeypatch, smooth):
     monkeypatch.setattr(ProbabilityMap, "extracts", False)
     for seed in range(10):
         p = hard_rows(seed)
-        masks = p > rma.solve(ProbabilityMap(p), Dice(smooth), 0.0).threshold[..., None]
+        masks = p > rma.solve(rows_of(ProbabilityMap(p)), Dice(smooth), 0.0).threshold[..., None]
         check_optimal(p, masks, "dice", smooth, 5e-4)  # of 4 thresholds: 1e-3
 
 
@@ -159,7 +159,7 @@ def test_smoothed_dice_of_rows_larger_than_a_block():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_iteration_ends_at_a_fixed_point(objective, dtype):
     p = np.random.default_rng(0).random((1, 5, 100, 120)) ** np.arange(1, 6)[:, None, None]
-    found = rma.solve(ProbabilityMap(p.astype(dtype)), objective, 0.0)
+    found = rma.solve(rows_of(ProbabilityMap(p.astype(dtype))), objective, 0.0)
     again = objective.threshold(found.size, found.overlap, found.mass)
     assert np.allclose(found.threshold, again, rtol=2 * np.finfo(dtype).eps, atol=0)
 
@@ -178,7 +178,7 @@ def test_large_float32_volumes_are_summed_accurately():
 @pytest.mark.parametrize("pixels", [10**6, 2**20 + 4095])
 def test_long_rows_of_one_axis_are_summed_accurately(pixels):
     p = np.where(np.arange(pixels) < pixels // 2, 0.9, 1e-4).astype(np.float32)[None, None]
-    found = rma.solve(ProbabilityMap(p), Dice(), 0.5)  # in one float32 sum: off by 2e-4
+    found = rma.solve(rows_of(ProbabilityMap(p)), Dice(), 0.5)  # in one float32 sum: off by 2e-4
     assert found.mass[0, 0] == pytest.approx(p.sum(dtype=float), rel=1e-6)
     assert found.overlap[0, 0] == pytest.approx(p[p > 0.5].sum(dtype=float), rel=1e-6)
 

@@ -183,9 +183,9 @@ class _LabelSlab:
             part[self.sample, self.classes].astype(self.source.dtype)[None, :, None]
             for part in increment
         ]
-        eligible = np.ones((), self.source.dtype)
+        xp, eligible = self.source.xp, np.ones((), self.source.dtype)
         for pixels, p, selected in self.conflicts or self._read_conflicts():
-            winner = compete(np, p[None], selected[None], eligible, increment)
+            winner = compete(xp, p[None], selected[None], eligible, increment)
             flat[pixels] = np.take(self.classes, winner[0])
         if void_index is not None:
             labels[self.votes == 0] = void_index
