@@ -9,7 +9,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
-from rankseg.rows import BlockRows, rows_of
+from rankseg.rows import BlockRows, Rows, rows_of
 from rankseg.solvers import rma
 
 SMOOTH = [0.0, 1e-300, 1e-3, 0.1, 1.0, 10.0, 1e6, 1e12]
@@ -140,7 +140,7 @@ def test_blocks_change_nothing(block, objective, shape):
 
 @pytest.mark.parametrize("smooth", [0.1, 1.0, 10.0, 100.0])
 def test_the_grid_of_smoothed_dice_loses_little(monkeypatch, smooth):
-    monkeypatch.setattr(ProbabilityMap, "extracts", False)
+    monkeypatch.setattr(Rows, "extracts", False)
     for seed in range(10):
         p = hard_rows(seed)
         masks = p > rma.solve(rows_of(ProbabilityMap(p)), Dice(smooth), 0.0).threshold[..., None]
