@@ -11,7 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
-from ..files import check_target, replacing
+from ..io.replacing import check_target, replacing
 from .head.index import default_opset
 from .names import subgraphs
 from .record import recorded

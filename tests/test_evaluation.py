@@ -12,7 +12,6 @@ from lonely import LonelyCases, LonelyFiles
 
 from rankseg import RankSEG, metrics
 from rankseg.evaluation import Case, Cases, Method, default_methods, evaluate
-from rankseg.evaluation.compare.methods import PrunedBaseline
 from rankseg.functional import rankseg
 
 CLASSES, SHAPE = 4, (9, 11)
@@ -131,23 +130,27 @@ def test_default_methods_by_metric_and_solver():
     assert repr(methods[2].predict) != repr(methods[3].predict)
 
 
+def pruned(mode, pruning):
+    return default_methods(output_mode=mode, pruning_prob=pruning)[1].predict
+
+
 @pytest.mark.parametrize("pruning", [0.0, 0.7, 1.0])
 def test_pruned_argmax_leaves_out_what_rankseg_leaves_out(pruning):
     probs = make_cases(1, shape=(3, 3))[0].probs[None]
     active = probs.max(axis=(0, 2, 3)) > pruning
     assert 0 < active.sum() < CLASSES or pruning != 0.7
     kept = np.where(active[:, None, None], probs, -1) if active.any() else probs
-    labels = PrunedBaseline("multiclass", pruning)(probs)
+    labels = pruned("multiclass", pruning)(probs)
     np.testing.assert_array_equal(labels, kept.argmax(axis=1))
-    masks = PrunedBaseline("multilabel", pruning)(probs)
+    masks = pruned("multilabel", pruning)(probs)
     np.testing.assert_array_equal(masks, (probs > 0.5) & active[:, None, None])
 
 
 def test_pruning_is_strict_in_the_precision_of_the_probabilities():
     probs = np.full((1, 2, 1, 1), np.float32(0.1))
     probs[0, 1] = 0.9
-    assert PrunedBaseline("multiclass", 0.1)(probs) == 1
-    assert not PrunedBaseline("multilabel", 0.1)(probs)[0, 0].any()
+    assert pruned("multiclass", 0.1)(probs) == 1
+    assert not pruned("multilabel", 0.1)(probs)[0, 0].any()
 
 
 @pytest.mark.parametrize(

@@ -474,12 +474,42 @@ def test_many_classes(classes):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("metric", ["dice", "iou"])
 @pytest.mark.parametrize("pruning_prob", [0.5, 0.9, 1.0, (0.9, 0.0, 0.5, 1.0)])
-def test_accuracy_as_a_limit_is_an_argmax_of_what_pruning_leaves(profile, metric, pruning_prob):
-    settings = {"metric": metric, "smooth": 1e16, "pruning_prob": pruning_prob}
+@pytest.mark.parametrize(
+    ("solver", "mode"),
+    [
+        ("argmax", "multiclass"),
+        ("pruned-argmax", "multiclass"),
+        ("TR", "multilabel"),
+        ("pruned-TR", "multilabel"),
+    ],
+)
+def test_the_solvers_of_the_accuracy(profile, pruning_prob, solver, mode):
+    settings = {"solver": solver, "output_mode": mode, "pruning_prob": pruning_prob}
     probs = soft_map((40, 50), sharpness=2.0)[1]
-    model = rma_model(profile=profile, num_classes=4, **settings)
+    model = rma_model(metric="accuracy", profile=profile, num_classes=4, **settings)
     assert len(model.graph.node) < 20
-    assert "most probable class" in model.graph.doc_string
-    np.testing.assert_array_equal(run(model, probs), rankseg(probs, **settings))
+    found = run(model, probs)
+    np.testing.assert_array_equal(found, rankseg(probs, "accuracy", **settings))
+    if solver.startswith("pruned") and isinstance(pruning_prob, tuple):
+        plain = rankseg(probs, "accuracy", solver=solver.removeprefix("pruned-"), output_mode=mode)
+        assert not np.array_equal(found, plain)
+
+
+def test_the_default_solver_suits_the_metric():
+    probs = soft_map((40, 50), sharpness=2.0)[1]
+    np.testing.assert_array_equal(run(rma_model(metric="accuracy"), probs), probs.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("metric", "solver", "mode"),
+    [
+        ("dice", "exact", "multiclass"),
+        ("dice", "BA", "multilabel"),
+        ("accuracy", "argmax", "multilabel"),
+        ("accuracy", "RMA", "multiclass"),
+    ],
+)
+def test_other_solvers_are_refused(metric, solver, mode):
+    with pytest.raises(ValueError, match=f"solver '{solver}'"):
+        rma_model(metric=metric, solver=solver, output_mode=mode)

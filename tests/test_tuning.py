@@ -16,7 +16,6 @@ from rankseg.calibration import Calibration
 from rankseg.config import Config
 from rankseg.evaluation import Case, Cases
 from rankseg.evaluation.cases.source import Source
-from rankseg.evaluation.compare.methods import PrunedBaseline
 from rankseg.evaluation.statistics import standard_error
 from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
 from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
@@ -25,7 +24,6 @@ from rankseg.evaluation.tuning.folds import split
 from rankseg.evaluation.tuning.outcomes import Outcome
 from rankseg.evaluation.tuning.pruning import search, trials
 from rankseg.evaluation.tuning.run import PRUNING_PROBS, _choose, _outcomes, tune
-from rankseg.objectives import ACCURACY
 
 
 def draw(rng, probs):
@@ -123,7 +121,8 @@ def test_pruning_is_chosen_where_it_is_all_that_helps():
     assert tuning.chosen.candidate.name == "argmax, pruning 0.6"
     assert tuning.chosen.complexity == 1
     probs = ghost_cases()[0][0][None]
-    expected = PrunedBaseline("multiclass", 0.6)(probs)
+    assert tuning.config.solver == "pruned-argmax"
+    expected = RankSEG("accuracy", solver="pruned-argmax", pruning_prob=0.6)(probs)
     assert np.array_equal(RankSEG.from_config(tuning.config)(probs), expected)
     assert not np.array_equal(expected, probs.argmax(axis=1))
 
@@ -374,17 +373,6 @@ def test_a_class_at_the_pruning_probability_itself_is_pruned():
     probs = np.array([[0.9, 0.3], [0.1, 0.7]], np.float32)[:, None]
     scorer = Scorer(Case("", probs, np.array([[0, 1]]), ""), "dice", 255, None)
     assert scorer.active(0.7).tolist() == [True, False]
-
-
-@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
-def test_a_large_smooth_makes_rankseg_the_pruned_argmax(backend, mode):
-    logits = np.random.default_rng(0).normal(scale=2, size=(1, 4, 20, 22))
-    probs = softmax(logits, axis=1).astype(np.float32)
-    high = np.sort(probs.max(axis=(0, 2, 3))).astype(float)
-    for pruning in (high[1], high[-1]):  # which two classes are above, or none
-        segment = RankSEG("dice", ACCURACY, mode, pruning_prob=pruning)
-        found = backend.call(segment, probs)
-        assert np.array_equal(found, PrunedBaseline(mode, pruning)(probs))
 
 
 def test_trials_prune_one_class_at_a_time():
