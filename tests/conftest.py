@@ -12,9 +12,10 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-# Most functions run once, on little: XLA need not optimise them, nor Dask start its threads.
+# Most functions run once, on little: XLA need not optimise them, nor Dask or BLAS start threads.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("DASK_SCHEDULER", "synchronous")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cpu_torchvision  # noqa: F401  (before anything imports torchvision)
 import hypothesis

@@ -36,7 +36,7 @@ def pmf(p):
     """Distribution of the number of positives, one convolution a pixel."""
     result = np.ones(1)
     for q in p:
-        result = np.append(result * (1 - q), 0) + np.append(0, result * q)
+        result = np.convolve(result, [1 - q, q])
     return result
 
 
