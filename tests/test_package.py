@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from importlib import metadata, resources
 from importlib.util import find_spec
@@ -238,3 +239,42 @@ def test_the_package_can_be_vendored_under_another_name(tmp_path):
 
 def test_the_package_is_marked_as_typed():
     assert resources.files("rankseg").joinpath("py.typed").is_file()
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_folder_of_modules_is_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = settings["tool"]["setuptools"]["packages"]
+    folders = {
+        path.parent.relative_to(base).as_posix().replace("/", ".")
+        for base, folder in ((ROOT, "rankseg"), (ROOT, "export"))
+        for path in (base / folder).rglob("*.py")
+    }
+    found = {re.sub(r"^export", "rankseg.export", name) for name in folders}
+    assert sorted(packages) == sorted(found)
+
+
+def test_what_an_index_shows_is_said_by_the_readme_too():
+    readme, description = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "DESCRIPTION.md")
+    )
+    assert "](" not in description  # a relative link leads nowhere on an index
+    paragraphs = description.strip().split("\n\n")
+    assert [part for part in paragraphs if part not in readme] == [
+        "The source distribution has the rest: README.md, the guides in docs/, the tests and the "
+        "benchmarks."
+    ]
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version, citation, changelog = (
+        re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)[1]
+        for name, pattern in (
+            ("pyproject.toml", r'^version = "(.+)"$'),
+            ("CITATION.cff", r"^version: (.+)$"),
+            ("CHANGELOG.md", r"^## (\S+)"),
+        )
+    )
+    assert version == citation == changelog
