@@ -1,6 +1,7 @@
 """Parameters that several public functions share are described once."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,8 +11,8 @@ _T = TypeVar("_T")
 def shared_parameters(source: Callable[..., Any]) -> Callable[[_T], _T]:
     """Spell out the parameters that a numpydoc docstring says to be as in another function.
 
-    An entry ``a, b, c`` with the one line "As in `name`." is replaced by the entries of these
-    names in the docstring of `source`.
+    An entry ``a, b, c`` that begins with "As in `name`", the name of `source`, is replaced by the
+    entries of these names in its docstring.
 
     Examples
     --------
@@ -20,12 +21,14 @@ def shared_parameters(source: Callable[..., Any]) -> Callable[[_T], _T]:
     True
     """
 
+    there = re.compile(rf"As in `([\w.]+\.)?{source.__name__}`")
+
     def spell_out(target: _T) -> _T:
         if target.__doc__ and source.__doc__:  # python -OO leaves none
             entries = dict(_entries(source.__doc__))
             lines = []
             for names, text in _entries(target.__doc__):
-                if text.partition("\n")[2].strip().startswith("As in `") and "," in names:
+                if "," in names and there.match(text.partition("\n")[2].strip()):
                     lines += [entries[name] for name in names.split(", ")]
                 else:
                     lines.append(text)

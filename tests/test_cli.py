@@ -730,7 +730,9 @@ def test_names_are_those_of_the_library_in_any_case(npy, tmp_path, metric):
     assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "argmax.npy").read_bytes()
 
 
-@pytest.mark.parametrize("options", [("--metric", "no"), ("--solver", "nonsense"), ("--nonsense",), ()])
+@pytest.mark.parametrize(
+    "options", [("--metric", "no"), ("--solver", "nonsense"), ("--nonsense",), ()]
+)
 def test_usage_errors(npy, options):
     result = run("predict", npy, *options)
     assert result.exit_code == 2

@@ -413,7 +413,7 @@ def test_names_begin_with_the_prefix():
         ({"opset": 10}, "opset must lie in"),
         ({"opset": NEWEST + 1}, "opset must lie in"),
         ({"smooth": -1.0}, "smooth must be"),
-        ({"metric": "accuracy"}, "metric must be one of"),
+        ({"metric": "dicee"}, "metric must be one of"),
         ({"activation": "tanh"}, "activation must be one of"),
         ({"layout": "NDHWC"}, "layout must be one of"),
         ({"spatial_ndim": 4}, "spatial_ndim must be"),

@@ -22,6 +22,7 @@ IGNORED = shutil.ignore_patterns(
 MODULES = {
     *(f"rankseg/{path.relative_to(ROOT / 'rankseg')}" for path in ROOT.glob("rankseg/**/*.py")),
     *(f"rankseg/{path.relative_to(ROOT)}" for path in ROOT.glob("export/**/*.py")),
+    "rankseg/evaluation/report/page.html",
     "rankseg/py.typed",
 }
 
@@ -100,6 +101,8 @@ def test_an_index_shows_no_relative_link(built):
 
 
 PROGRAM = """\
+from typing import Any
+
 import numpy as np
 from rankseg import RankSEG
 from rankseg.export import append_rma
@@ -109,6 +112,13 @@ from rankseg.integration.transformers import postprocess
 probs = np.full((1, 2, 8, 8), 0.5, dtype=np.float32)
 segment = RankSEG(metric="dice")
 labels = rankseg(probs, metric="dice")
+untyped: Any = probs
+
+
+class Tensor:
+    pass
+
+
 """
 
 
@@ -150,11 +160,8 @@ def test_type_checkers_find_an_editable_install(check):
 @pytest.mark.parametrize(
     ("line", "word"),
     [
-        pytest.param(
-            'rankseg(probs, metric="dicee")',
-            "dicee",
-            marks=pytest.mark.xfail(reason="metric is typed as any string"),
-        ),
+        ('rankseg(probs, metric="dicee")', "overload"),
+        ('RankSEG(metric="dicee")', "dice"),
         ("segment.nothing", "nothing"),
     ],
 )
@@ -164,8 +171,14 @@ def test_type_checkers_catch_mistakes(check, line, word):
     assert word in output
 
 
-@pytest.mark.xfail(reason="results are typed as anything")
-def test_type_checkers_know_the_library_of_a_result(check):
-    code, output = check("reveal_type(labels)")
+@pytest.mark.parametrize(
+    "call", ["rankseg({}, metric='dice')", "segment({})", "RankSEG().predict({})"]
+)
+@pytest.mark.parametrize(
+    ("array", "library"), [("probs", "ndarray"), ("Tensor()", "Tensor"), ("untyped", "Any")]
+)
+def test_type_checkers_know_the_library_of_a_result(check, call, array, library):
+    code, output = check(f"reveal_type({call.format(array)})")
     assert code == 0, output
-    assert "ndarray" in output
+    (line,) = (line for line in output.splitlines() if re.search("[Tt]ype .*is", line))
+    assert re.search(rf"\b{library}\b", re.split(r"\bis ", line)[1])
