@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import export as export
     from . import integration as integration
     from . import metrics as metrics
+    from . import plotting as plotting
 
 __all__ = [
     "RankSEG",
@@ -38,6 +39,7 @@ _MODULES = (
     "export",
     "integration",
     "metrics",
+    "plotting",
 )
 """Public modules that are imported when they are asked for."""
 

@@ -20,7 +20,6 @@ def shared_parameters(source: Callable[..., Any]) -> Callable[[_T], _T]:
     >>> "One label a pixel, or one mask a class." in RankSEG.__doc__
     True
     """
-
     there = re.compile(rf"As in `([\w.]+\.)?{source.__name__}`")
 
     def spell_out(target: _T) -> _T:

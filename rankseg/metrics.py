@@ -258,7 +258,7 @@ def mean_score(
         return image_means
     if per is None:
         return _nanmean(xp, image_means, axis=0)
-    raise ValueError(f'per must be "image", "class" or None, got {per!r}')
+    raise ValueError(f'per must be "image", "class" or None, found {per!r}')
 
 
 def _overlap(
@@ -332,17 +332,17 @@ def _check_pair(
     xp = _check_labels("target", target, num_classes, ignore_index)
     if _check_labels("pred", pred, num_classes, ignore_index) is not xp:
         raise TypeError(
-            f"pred and target must be arrays of one library, got {type(pred)} and {type(target)}"
+            f"pred and target must be arrays of one library, found {type(pred)} and {type(target)}"
         )
     if xp.isdtype(pred.dtype, "bool") != xp.isdtype(target.dtype, "bool"):
         raise TypeError(
             "pred and target must both be integer label maps or both boolean masks, "
-            f"got {pred.dtype} and {target.dtype}"
+            f"found {pred.dtype} and {target.dtype}"
         )
     if tuple(pred.shape) != tuple(target.shape):
         raise ValueError(
             "pred and target must have the same shape, "
-            f"got {tuple(pred.shape)} and {tuple(target.shape)}"
+            f"found {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     _check_values(xp, target, num_classes, ignore_index)
     return xp
@@ -356,50 +356,50 @@ def _check_labels(
     _check_int("num_classes", num_classes)
     _check_int("ignore_index", ignore_index)
     if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        raise ValueError(f"num_classes must be at least 1, found {num_classes}")
     shape = tuple(labels.shape)
     if xp.isdtype(labels.dtype, "bool"):
         if len(shape) < 3 or shape[1] == 0:
             raise ValueError(
                 f"{name} must have the shape (batch, class, *spatial) if boolean, with at least "
-                f"one class and one spatial axis, got {shape}"
+                f"one class and one spatial axis, found {shape}"
             )
         if num_classes not in (None, shape[1]):
             raise ValueError(
                 f"num_classes must be None or the length of the class axis of {name}, "
-                f"got {num_classes} for the shape {shape}"
+                f"found {num_classes} for the shape {shape}"
             )
         if ignore_index is not None:
             raise ValueError(
                 "ignore_index must be None for boolean masks, which have no such value, "
-                f"got {ignore_index}"
+                f"found {ignore_index}"
             )
     elif xp.isdtype(labels.dtype, "integral"):
         if len(shape) < 2:
             raise ValueError(
                 f"{name} must have the shape (batch, *spatial) if integer, with at least one "
-                f"spatial axis, got {shape}"
+                f"spatial axis, found {shape}"
             )
         if num_classes is None:
             raise ValueError(f"num_classes must be given for integer label maps, as {name} is")
     else:
         raise TypeError(
             f"{name} must be label maps of an integer dtype or masks of dtype bool, "
-            f"got {labels.dtype}"
+            f"found {labels.dtype}"
         )
     return xp
 
 
 def _namespace(name: str, array: Array) -> ModuleType:
     if not is_array_api_obj(array):
-        raise TypeError(f"{name} must be an array, got {type(array)}")
+        raise TypeError(f"{name} must be an array, found {type(array)}")
     xp: ModuleType = array_namespace(array)
     return xp
 
 
 def _check_int(name: str, value: int | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-        raise TypeError(f"{name} must be an int or None, got {value!r}")
+        raise TypeError(f"{name} must be an int or None, found {value!r}")
 
 
 def _check_values(
@@ -419,28 +419,28 @@ def _check_values(
         allowed = f"in [0, {num_classes})"
         if ignore_index is not None:
             allowed += f" or equal to ignore_index={ignore_index}"
-        raise ValueError(f"target must be {allowed}, got {found}")
+        raise ValueError(f"target must be {allowed}, found {found}")
 
 
 def _check_scores(scores: Array, present: Array | None) -> ModuleType:
     """Check samplewise scores and what counts among them, and return their namespace."""
     xp = _namespace("scores", scores)
     if not xp.isdtype(scores.dtype, "real floating"):
-        raise TypeError(f"scores must have a real floating dtype, got {scores.dtype}")
+        raise TypeError(f"scores must have a real floating dtype, found {scores.dtype}")
     if scores.ndim != 2:
-        raise ValueError(f"scores must have the shape (batch, class), got {tuple(scores.shape)}")
+        raise ValueError(f"scores must have the shape (batch, class), found {tuple(scores.shape)}")
     if present is None:
         return xp
     if _namespace("present", present) is not xp:
         raise TypeError(
-            f"scores and present must be arrays of one library, got {type(scores)} "
+            f"scores and present must be arrays of one library, found {type(scores)} "
             f"and {type(present)}"
         )
     if not xp.isdtype(present.dtype, "bool"):
-        raise TypeError(f"present must have dtype bool, got {present.dtype}")
+        raise TypeError(f"present must have dtype bool, found {present.dtype}")
     if tuple(present.shape) != tuple(scores.shape):
         raise ValueError(
             f"present must have the shape of scores, {tuple(scores.shape)}, "
-            f"got {tuple(present.shape)}"
+            f"found {tuple(present.shape)}"
         )
     return xp
