@@ -4,7 +4,7 @@ Here alone is asked how an array has to be worked on (`arrays.kind_of`). What a 
 it does through one of these classes, and what differs between them it registers for their types.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -152,22 +152,22 @@ class BlockRows(Rows):
     def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
         """Work on one wanted row after the other, or several that fit a block; zero elsewhere."""
         columns = [np.zeros(self.shape) for _ in range(width)]
-        samples, classes = np.nonzero(np.broadcast_to(wanted, self.shape))
-        step = self.block // self.source.pixels
-        if step < 2:
-            groups: list[Group] = [
-                Row(self.source, index, self.peaks, scale)
-                for index in zip(samples.tolist(), classes.tolist(), strict=True)
-            ]
-        else:
-            groups = [
-                Group(self.source, (samples[i : i + step], classes[i : i + step]), scale)
-                for i in range(0, len(samples), step)
-            ]
-        for group in groups:
+        for group in self._groups(wanted, scale):
             for column, values in zip(columns, work(group), strict=True):
                 column[group.index] = values
         return columns
+
+    def _groups(self, wanted: Array, scale: float) -> Iterator[Group]:
+        # One at a time: a group keeps the values that it has read.
+        samples, classes = np.nonzero(np.broadcast_to(wanted, self.shape))
+        step = self.block // self.source.pixels
+        if step < 2:
+            for index in zip(samples.tolist(), classes.tolist(), strict=True):
+                yield Row(self.source, index, self.peaks, scale)
+            return
+        for i in range(0, len(samples), step):
+            rows = (samples[i : i + step], classes[i : i + step])
+            yield Group(self.source, rows, scale)
 
     def host_row(self, index: tuple[int, int]) -> Row:
         """Return one row."""

@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from rankseg import RankSEG
+from rankseg import RankSEG, functional, opening
+from rankseg import calibration as calibration_module
 from rankseg.activations import sigmoid, softmax
 from rankseg.calibration import Calibration
 
@@ -208,3 +210,23 @@ def test_the_repr_of_a_predictor_has_it_where_there_is_one():
 def test_a_predictor_takes_nothing_else_for_it():
     with pytest.raises(TypeError, match="calibration must be a Calibration, found str"):
         RankSEG(calibration="vector")
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_the_map_is_opened_once_and_never_copied(monkeypatch, mode):
+    opened = []
+    original = opening.open_rows
+    for module in (functional, calibration_module):
+        monkeypatch.setattr(module, "open_rows", lambda *a: opened.append(a) or original(*a))
+    p = np.full((1, 32, 256, 256), 0.1 / 31, np.float32)
+    for c in range(32):
+        p[0, c, 8 * c : 8 * c + 8] = 0.9
+    segment = RankSEG(output_mode=mode, calibration=Calibration("vector", [0.8] * 32, [0.1] * 32))
+    tracemalloc.start()
+    try:
+        segment(p)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(opened) == 1
+    assert peak < 0.6 * p.nbytes
