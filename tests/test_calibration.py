@@ -218,9 +218,9 @@ def test_the_map_is_opened_once_and_never_copied(monkeypatch, mode):
     original = opening.open_rows
     for module in (functional, calibration_module):
         monkeypatch.setattr(module, "open_rows", lambda *a: opened.append(a) or original(*a))
-    p = np.full((1, 32, 256, 256), 0.1 / 31, np.float32)
+    p = np.full((1, 32, 512, 512), 0.1 / 31, np.float32)
     for c in range(32):
-        p[0, c, 8 * c : 8 * c + 8] = 0.9
+        p[0, c, 16 * c : 16 * c + 16] = 0.9
     segment = RankSEG(output_mode=mode, calibration=Calibration("vector", [0.8] * 32, [0.1] * 32))
     tracemalloc.start()
     try:

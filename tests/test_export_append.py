@@ -898,7 +898,7 @@ def test_unsupported_opset(opset):
         (SOFTMAX_LAST, {"activation": "softmax"}, "the activation to add is none, not softmax"),
         (SOFTMAX_LAST, {"activation": "relu"}, "activation"),
         (SOFTMAX_LAST, {"smooth": -1.0}, "smooth"),
-        (SOFTMAX_LAST, {"metric": "accuracy"}, "metric"),
+        (SOFTMAX_LAST, {"metric": "dicee"}, "metric"),
         (SOFTMAX_LAST, {"class_axis": 4}, "class_axis=4 is no axis"),
         (SOFTMAX_LAST, {"class_axis": -1}, "but the graph has the classes on axis 1"),
         (SOFTMAX_LAST, {"output": "z"}, r"no output 'z'; the model has 'y' \[1, 5, 24, 32\]"),

@@ -84,7 +84,7 @@ def test_info_on_what_append_made(softmax, tmp_path):
     assert "tail behind 'y', activation to add: none" in text
     assert "output 'labels' is RankSEG's, dice, multiclass" in text
     assert "probabilities by Softmax over axis 1" in text.partition("is RankSEG's")[2]
-    assert "smooth 0.5, output_mode multiclass, pruning_prob 0.5" in text
+    assert "smooth 0.5, output_mode multiclass, solver RMA, pruning_prob 0.5" in text
     assert f"source_sha256 {digest}" in text
 
 
@@ -324,9 +324,8 @@ def test_settings_from_a_file(softmax, tmp_path):
     ("settings", "options", "words"),
     [
         ({}, ["--metric", "iou"], "--config has a value for --metric already"),
-        ({"solver": "exact"}, [], "a model can have solver RMA alone"),
+        ({"solver": "exact"}, [], "solver exact; a model has RMA, argmax"),
         ({"solver_params": {"refine": 2}}, [], "a model cannot have refine"),
-        ({"metric": "accuracy", "solver": "argmax"}, [], "ArgMax maximises without RankSEG"),
     ],
 )
 def test_settings_from_a_file_that_a_model_cannot_have(softmax, tmp_path, settings, options, words):
@@ -334,6 +333,15 @@ def test_settings_from_a_file_that_a_model_cannot_have(softmax, tmp_path, settin
     Config(**settings).save(config)
     assert words in refuse("append", softmax, "-o", out, "--config", config, *options)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("solver", ["argmax", "pruned-argmax"])
+def test_a_tuned_argmax_becomes_an_argmax(softmax, tmp_path, solver):
+    config, out = tmp_path / "rankseg.toml", tmp_path / "out.onnx"
+    Config("accuracy", solver=solver, pruning_prob=0.3).save(config)
+    assert "most probable class" in succeed("append", softmax, "-o", out, "--config", config)
+    assert "100.0000 %" in succeed("verify", out)
+    assert recorded(onnx.load(out))["labels"]["solver"] == solver
 
 
 def test_inputs_are_listed(softmax):
