@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from array_api_compat import array_namespace, device
+from conftest import Backend
 from oracle import mask_score
 
 from rankseg import RankSEG, rankseg_rma, thresholds
@@ -325,6 +326,22 @@ def test_valid_may_be_an_argument_of_a_jitted_function():
     p, valid = soft_maps(), some_pixels()
     labels = jax.jit(lambda x, v: rankseg(x, valid=v))(p, valid)
     assert np.array_equal(labels, rankseg(p, valid=valid))
+
+
+@pytest.mark.parametrize("settings", [{}, {"metric": "iou"}, {"smooth": 1.0}])
+def test_the_optimisations_of_xla_change_nothing(settings):
+    jax = pytest.importorskip("jax")
+    p, quick = soft_maps((24, 31)), jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        found = jax.jit(lambda x: thresholds(x, **settings))(p)
+        labels = jax.jit(lambda x: rankseg(x, **settings))(p)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", quick)
+    expected = Backend("jax", jax.numpy.asarray, jit=True).call(thresholds, p, **settings)
+    np.testing.assert_allclose(found.threshold, expected.threshold, rtol=1e-6)
+    np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)
+    assert np.mean(labels == rankseg(p, **settings)) > 0.99
 
 
 # Accuracy
