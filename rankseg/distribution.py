@@ -25,8 +25,8 @@ REACH = 40.0
 SECTIONS = 32
 """Parts into which a step of that search cuts its interval."""
 
-STEPS = 12
-"""Most steps: an interval of 2 REACH / SECTIONS^STEPS is far below rounding."""
+STEPS = 10
+"""Most steps: an interval of 2 REACH / SECTIONS^STEPS is 7e-14; with 8 quantiles err by 4e-11."""
 
 
 def refined_cdf(x: np.ndarray, skew: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from . import arrays
 from .arrays import Slab
 
 BANDS = 16
-"""Bands of lines that a slab is divided into."""
+"""Bands of lines that a slab is divided into: 3.5 ms for a real map, with 4 3.8, with 1 4.4."""
 
 
 class Peaks:

@@ -75,11 +75,11 @@ MUTATIONS = [
         "tests/test_rma.py --fast",
     ),
     Mutation(
-        "rankseg/solvers/rma.py", "MAX_PASSES = 32", "MAX_PASSES = 3", "tests/test_rma.py --fast"
+        "rankseg/solvers/rma.py", "MAX_PASSES = 16", "MAX_PASSES = 3", "tests/test_rma.py --fast"
     ),
     Mutation(
         "rankseg/rows.py",
-        "fixed_passes = 6",
+        "fixed_passes = 6  # real maps need 2; of 60 hard rows one is wrong with 4, none with 5",
         "fixed_passes = 2",
         "tests/test_rma.py -k jit",
     ),
@@ -174,8 +174,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/solvers/generating.py",
-        "EDGES = np.array([0.0, 2.0, 6.0, 14.0, 45.0])",
-        "EDGES = np.array([0.0, 2.0, 6.0, 14.0, 25.0])",
+        "EDGES = np.array([0.0, 3.0, 12.0, 36.0])",
+        "EDGES = np.array([0.0, 3.0, 12.0, 25.0])",
         "tests/test_generating.py tests/test_exact.py --fast",
     ),
     # Normal approximations

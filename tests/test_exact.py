@@ -11,7 +11,7 @@ from rankseg.maps import ProbabilityMap
 from rankseg.metrics import expected_dice, expected_iou
 from rankseg.objectives import Dice, IoU
 from rankseg.rows import rows_of
-from rankseg.solvers import exact, generating, rma
+from rankseg.solvers import exact, rma
 from rankseg.solvers.candidates import Candidates
 
 OBJECTIVES = {"dice": Dice, "iou": IoU}
@@ -207,7 +207,3 @@ def test_splitting_ties_gains_nothing_worth_having():
         every = by_enumeration("dice", 0.0, p, np.arange(8) < np.arange(9)[:, None]).max()
         worst = max(worst, every - by_enumeration("dice", 0.0, p, threshold_masks(p)).max())
     assert worst < 5e-3
-
-
-def test_constants_are_consistent():
-    assert generating.CUT**-1 * generating.EDGES[-1] == 720

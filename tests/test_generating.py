@@ -14,7 +14,7 @@ def test_gauss_jacobi_is_scipys(beta):
 
 
 @pytest.mark.parametrize("beta", [-0.9, -0.3, 0.0])
-@pytest.mark.parametrize("scale", [1.001, 2.0, 3.9, 4.1, 11.0, 44.9, 45.1, 60.0, 1e3, 1e6])
+@pytest.mark.parametrize("scale", [1.001, 2.0, 3.9, 4.1, 11.0, 35.9, 36.1, 60.0, 1e3, 1e6])
 def test_nodes_integrate_decaying_integrands(scale, beta):
     # int_0^1 t^(beta + k) dt and int t^beta (1 - p u)^n dt have E 1/(X + a) as closed forms.
     u, weight = generating.nodes(scale, beta)

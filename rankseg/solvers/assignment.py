@@ -21,7 +21,10 @@ from ..rows import BlockRows, Rows
 from .rma import Solution
 
 PENALTY = 8.0
-"""More than two normalised increments can differ by: takes a class out of the competition."""
+"""More than two normalised increments can differ by: takes a class out of the competition.
+
+They differ by at most 2.5 (Dice) and 4 (IoU), and by 2.5 on real maps.
+"""
 
 
 @singledispatch

@@ -38,13 +38,16 @@ from .generating import Pixels
 from .rma import Solution
 
 WIDTH = 0.01
-"""First guess of how far in probability the exact threshold is from RMA's."""
+"""First guess of how far in probability the exact threshold is from RMA's.
+
+Real rows: at most 0.0085, in the median 0.002.
+"""
 
 CHUNK = 4096
-"""Masks that are integrated together."""
+"""Masks that are integrated together: bounds the memory, 256 to 16384 take the same time."""
 
-PIECE = 2**13
-"""Pixels whose powers are summed together."""
+PIECE = 2**15
+"""Pixels whose powers are summed together: 0.09 s; 2^10 0.21, 2^13 0.11, 2^18 0.10."""
 
 
 def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:

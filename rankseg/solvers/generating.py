@@ -13,7 +13,7 @@ for a mask of n pixels with probability sum S and ``smooth`` s: the positives of
 and those outside of the mask, which are independent of those inside.
 
 The integrands fall like exp(-x) in x = (mu + n + s) u (Dice) or (mu - S + n + s) u (IoU), so the
-nodes are Gauss-Legendre on panels in x up to 45, where exp(-x) is below rounding. Where the panels
+nodes are Gauss-Legendre on panels in x up to 36, where exp(-x) is below rounding. Where the panels
 reach t = 0, the last one takes the factor t^beta, beta = s - ceil(s), into a Gauss-Jacobi rule.
 """
 
@@ -24,14 +24,17 @@ from math import factorial
 
 import numpy as np
 
-EDGES = np.array([0.0, 2.0, 6.0, 14.0, 45.0])
-"""Panels in x."""
+EDGES = np.array([0.0, 3.0, 12.0, 36.0])
+"""Panels in x: a relative error of 2e-14, as with four panels up to 45; up to 30 it is 7e-14."""
 
 NODES = 16
-"""Nodes of each panel."""
+"""Nodes of each panel: with 14 a relative error of 4e-12, with 12 of 3e-10."""
 
 CUT = 1 / 16
-"""Largest p u that power sums stand for; pixels beyond are taken one by one."""
+"""Largest p u that power sums stand for; pixels beyond are taken one by one.
+
+From 1/4 to 1/64 the error and the time on real maps are the same.
+"""
 
 
 @lru_cache(maxsize=64)

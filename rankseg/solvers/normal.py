@@ -25,10 +25,13 @@ from .candidates import Candidates, Masks
 from .rma import Solution
 
 INTERPOLANTS = 6
-"""Chebyshev nodes in p."""
+"""Chebyshev nodes in p: scores err by 3e-14; with 5 by 3e-12, with 4 by 1e-11."""
 
 DIRECT = 2**17
-"""Distinct probabilities times interval below which every P_-j is evaluated."""
+"""Distinct probabilities times interval below which every P_-j is evaluated.
+
+Larger rows err by 1e-13 at most, with 2^15 by 4e-9; rows of 2 to 8 pixels would by up to 0.08.
+"""
 
 BLIND = 0.2
 """BA+TRNA is blind where 1 / sigma, Cohen's d, is below this."""

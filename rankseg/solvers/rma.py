@@ -23,16 +23,22 @@ from .candidates import Masks
 from .undecided import finish_dice
 
 START = 0.4
-"""First threshold of a row without a better guess."""
+"""First threshold of a row without a better guess.
+
+Of 988 rows of real maps: 3.87 thinned passes a row; from 0.1 they are 4.15, from 0.6 4.64.
+"""
 
 SAMPLE = 4096
-"""Pixels a row is thinned to, about, before anything is counted in full."""
+"""Pixels a row is thinned to, about, before anything is counted in full.
+
+Real maps: 2.68 full passes a row; with 1024 2.89, with 16384 2.75, without thinning 3.47.
+"""
 
 STRIDE = 8
-"""Longest stride of thinning."""
+"""Longest stride of thinning: 20 ms for 6 x 2048 x 2048; 24 with 4, 28 without, 19 with 16."""
 
-MAX_PASSES = 32
-"""Bound on the full passes of one row; 4 are usual, 10 the most seen."""
+MAX_PASSES = 16
+"""Bound on the full passes of one row; 2.7 are usual, 10 the most seen (sparse rows, IoU)."""
 
 
 @dataclass(frozen=True)
