@@ -21,7 +21,7 @@ def checked_cases(
     cases: Iterable[Any],
     problems: dict[str, str],
     *,
-    output_mode: str = "multiclass",
+    output_mode: str = Settings.output_mode,
     void_index: int = Settings.void_index,
     classes: int | None = None,
     skip: Collection[str] = (),
