@@ -83,9 +83,7 @@ def to_numpy_view(x: Array) -> Array:
         x = x.detach()
         if kind_of(x) == "traced" or x.device.type != "cpu" or x.layout != torch.strided:
             return x
-        if x.dtype == torch.bfloat16:
-            return x.view(torch.int16).numpy()
-        return x.numpy()
+        return _view_of_tensor(x)
     if is_jax_array(x):
         jax = sys.modules["jax"]
         x = jax.lax.stop_gradient(x)
@@ -96,6 +94,12 @@ def to_numpy_view(x: Array) -> Array:
         on_cpu = all(place.platform == "cpu" for place in x.devices())
         return np.asarray(x) if on_cpu and x.is_fully_addressable else x
     return x
+
+
+def _view_of_tensor(x: Array) -> np.ndarray:
+    """Return a NumPy view of a tensor in CPU memory."""
+    torch = sys.modules["torch"]
+    return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
 
 
 def from_numpy(result: Array, like: Array) -> Array:
@@ -164,15 +168,33 @@ def read_values(*arrays: Array) -> tuple[Array, ...]:
         return arrays
     if kind == "lazy":
         arrays = sys.modules["dask"].compute(*arrays)
-    return tuple(x.cpu().numpy() if is_torch_array(x) else _copy_to_host(x) for x in arrays)
+    return tuple(
+        _view_of_tensor(x.cpu()) if is_torch_array(x) else _copy_to_host(x) for x in arrays
+    )
 
 
 def read_sums(*arrays: Array) -> tuple[Array, ...]:
-    """Read counts and sums as `read_values` does, in float64 NumPy where nothing is traced."""
+    """Read counts and sums as `read_values` does, in float64 NumPy where nothing is traced.
+
+    Those of a device come in one copy.
+    """
+    if len(arrays) > 1 and _come_together(arrays):
+        xp = array_namespace(arrays[0])
+        (together,) = read_values(xp.stack([xp.astype(part, xp.float64) for part in arrays]))
+        return tuple(together)
     return tuple(
         part.astype(np.float64) if isinstance(part, np.ndarray) else part
         for part in read_values(*arrays)
     )
+
+
+def _come_together(arrays: Sequence[Array]) -> bool:
+    if isinstance(arrays[0], int | float | np.generic | np.ndarray):
+        return False
+    if kind_of(arrays[0]) != "device" or len({part.shape for part in arrays}) > 1:
+        return False
+    xp = array_namespace(arrays[0])
+    return bool(state_dtype(xp, arrays[0]) == xp.float64)
 
 
 def _copy_to_host(x: Array) -> np.ndarray:
@@ -182,7 +204,12 @@ def _copy_to_host(x: Array) -> np.ndarray:
 def count(xp: Namespace, mask: Array, ndim: int) -> Array:
     """Count the True values over the last `ndim` axes."""
     if not is_numpy_array(mask):
-        return xp.count_nonzero(mask, axis=_last_axes(mask, ndim))
+        run = _run(mask, ndim)
+        if not run:
+            return xp.count_nonzero(mask, axis=_last_axes(mask, ndim))
+        # PyTorch's count_nonzero writes the mask as int64 first. A run is short enough for float32.
+        counts = xp.sum(xp.astype(mask, xp.float32), axis=_last_axes(mask, run))
+        return xp.sum(xp.astype(counts, xp.int32), axis=_last_axes(counts, ndim - run))
     lead = mask.shape[: mask.ndim - ndim]  # NumPy counts whole arrays 8 times faster than axes
     if not lead:
         return np.count_nonzero(mask)
@@ -193,19 +220,32 @@ def count(xp: Namespace, mask: Array, ndim: int) -> Array:
 def total(xp: Namespace, x: Array, ndim: int, mask: Array | None = None) -> Array:
     """Sum over the last `ndim` axes, where a mask is True if one is given.
 
-    A float32 sum over a whole volume loses the small among the many. The sum is taken in
-    float64 where the library has it, else one axis after the other.
+    A float32 sum over a whole volume loses the small among the many. Short runs are summed as
+    they are, and these sums in float64 where the library has it, else one axis after the other.
     """
     if is_numpy_array(x):
         return _total_of_runs(x, ndim, mask)
     if mask is not None:
-        x = xp.multiply(x, xp.astype(mask, x.dtype))
+        x = xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))
+    run = _run(x, ndim)
+    if run:
+        x = xp.sum(x, axis=_last_axes(x, run))
     dtype = state_dtype(xp, x)
     if dtype == xp.float64:
-        return xp.sum(x, axis=_last_axes(x, ndim), dtype=dtype)
-    for _ in range(ndim):
+        return xp.sum(x, axis=_last_axes(x, ndim - run), dtype=dtype)
+    for _ in range(ndim - run):
         x = xp.sum(x, axis=-1)
     return x
+
+
+def _run(x: Array, ndim: int) -> int:
+    """Return how many of the last `ndim` axes together are short; none where sizes are symbols."""
+    axes, length = 0, 1
+    for size in reversed(x.shape[x.ndim - ndim :]):
+        if not isinstance(size, int) or length * size > SHORT:
+            break
+        axes, length = axes + 1, length * size
+    return axes
 
 
 def _total_of_runs(x: np.ndarray, ndim: int, mask: np.ndarray | None) -> np.ndarray:

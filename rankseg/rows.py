@@ -78,10 +78,7 @@ class Rows:
         if stride < 2:
             return self, 1.0
         thin = source.thinned(stride)
-        return self._thin(thin), source.pixels / thin.pixels
-
-    def _thin(self, source: ProbabilityMap) -> "Rows":
-        return type(self)(source)
+        return rows_of(thin.on_host()), source.pixels / thin.pixels  # few pixels: read once
 
     def round(self, threshold: Array) -> Array:
         """Round a threshold down to the map's dtype, which leaves ``p > threshold`` as it is."""
@@ -103,9 +100,6 @@ class LazyRows(Rows):
     def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
         """Work on every row."""
         return list(work(LazyGroup(self.source, ..., scale)))
-
-    def _thin(self, source: ProbabilityMap) -> Rows:
-        return rows_of(source.on_host())  # few pixels: read once
 
 
 class TracedRows(Rows):

@@ -106,8 +106,8 @@ MUTATIONS = [
     # Assignment and refinement
     Mutation(
         "rankseg/solvers/assignment.py",
-        "PENALTY = 8.0",
-        "PENALTY = 0.5",
+        "allowed = mask | (eligible & ~xp.any(mask, axis=1, keepdims=True))",
+        "allowed = mask | ~xp.any(mask, axis=1, keepdims=True)",
         "tests/test_assignment.py --fast",
     ),
     Mutation(
@@ -215,7 +215,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/arrays.py",
-        "x = xp.multiply(x, xp.astype(mask, x.dtype))",
+        "x = xp.where(mask, x, xp.zeros((), dtype=x.dtype, device=device(x)))",
         "pass",
         "tests/test_rma.py -k strict",
     ),

@@ -1,3 +1,4 @@
+import array_api_compat
 import numpy as np
 import pytest
 
@@ -35,3 +36,41 @@ def test_symbolic_tensors_are_traced():
     with functional.FunctionalTensorMode():
         assert arrays.kind_of(functional.FunctionalTensor.to_functional(x)) == "traced"
     assert arrays.kind_of(x) == "device"
+
+
+SHAPES = [(2, 3), (40, 50), (3, 4096), (2, 4097), (5, 40, 50), (2, 3, 5000), (70, 70, 70)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("library", ["torch", "array_api_strict", "jax.numpy"])
+def test_counts_and_sums_of_rows(library, shape):
+    xp = pytest.importorskip(library)
+    rng = np.random.default_rng(0)
+    p = rng.random((2, 3, *shape), dtype=np.float32)
+    chosen = p > 0.3
+    mask, x = xp.asarray(chosen), xp.asarray(p)
+    xp, axes = array_api_compat.array_namespace(x), tuple(range(2, p.ndim))
+    assert np.array_equal(np.asarray(arrays.count(xp, mask, len(shape))), chosen.sum(axis=axes))
+    rounding = 1e-6 if library == "jax.numpy" else 2e-7
+    for given in (None, mask):
+        wanted = np.where(True if given is None else chosen, p, 0).sum(axis=axes, dtype=float)
+        found = np.asarray(arrays.total(xp, x, len(shape), given))
+        np.testing.assert_allclose(found, wanted, rounding)
+
+
+def test_rows_without_pixels_above_are_counted_as_such():
+    torch = pytest.importorskip("torch")
+    xp = array_api_compat.array_namespace(torch.ones(1))
+    assert arrays.count(xp, torch.zeros(2, 3, 9, 9, dtype=torch.bool), 2).tolist() == [[0] * 3] * 2
+
+
+def test_sums_of_a_device_are_read_in_one_copy(monkeypatch):
+    torch = pytest.importorskip("torch")
+    reads = []
+    original = arrays.read_values
+    monkeypatch.setattr(arrays, "read_values", lambda *x: reads.append(x) or original(*x))
+    counts, sums = torch.tensor([[3, 4]]), torch.tensor([[0.5, 0.25]])
+    found = arrays.read_sums(counts, sums)
+    assert [part.tolist() for part in found] == [[[3.0, 4.0]], [[0.5, 0.25]]]
+    assert [part.dtype for part in found] == [np.float64] * 2
+    assert [len(arguments) for arguments in reads] == [1]

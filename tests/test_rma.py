@@ -9,6 +9,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
+from rankseg.passes import Group
 from rankseg.rows import BlockRows, Rows, rows_of
 from rankseg.solvers import rma
 
@@ -199,3 +200,30 @@ def test_few_full_passes(monkeypatch):
     monkeypatch.setattr(rma, "climb", climb)
     thresholds(p)
     assert 6 < sum(counted) <= 4 * 6
+
+
+def test_rows_that_are_pruned_do_not_hold_up_the_others():
+    p = np.random.default_rng(0).random((1, 40, 60, 60))
+    p[:, 1:] = hard_rows(0)[:1, :1, :1].mean() * p[:, 1:] ** 9 * 0.4  # hard, and all of it pruned
+    rows = Rows(ProbabilityMap(p))
+    passes = []
+
+    class Counted(Group):
+        def above(self, threshold):
+            passes.append(threshold)
+            return super().above(threshold)
+
+    group = Counted(rows.source, ...)
+    active, mass = rows.summary.high > 0.5, rows.summary.mass
+    start = np.full(rows.shape, 0.4)
+    rma.climb(rows, group, Dice(), mass, start, active)
+    with_all = len(passes)
+    alone = BlockRows(ProbabilityMap(p[:, :1]))
+    few = Counted(alone.source, ...)
+    passes.clear()
+    rma.climb(alone, few, Dice(), mass[:, :1], start[:, :1], active[:, :1])
+    assert active.sum() == 1
+    assert with_all == len(passes)
+    passes.clear()
+    rma.climb(rows, group, Dice(), mass, start, np.ones_like(active))
+    assert len(passes) > with_all  # or this map shows nothing

@@ -20,12 +20,6 @@ from ..objectives import Objective
 from ..rows import BlockRows, Rows
 from .rma import Solution
 
-PENALTY = 8.0
-"""More than two normalised increments can differ by: takes a class out of the competition.
-
-They differ by at most 2.5 (Dice) and 4 (IoU), and by 2.5 on real maps.
-"""
-
 
 @singledispatch
 def masks(rows: Rows, threshold: Array) -> Array:
@@ -55,13 +49,14 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
     source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
     p = source.read(...)
     mask = p > source.broadcast(solution.threshold)
-    votes = xp.count_nonzero(mask, axis=1, keepdims=True)
+    integer = xp.uint8 if source.classes < 256 else xp.int32
+    votes = xp.sum(xp.astype(mask, integer), axis=1, keepdims=True, dtype=integer)
     alone = mask & (votes == 1)
     size, overlap = arrays.read_sums(
         arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
     )
     increment = increments(rows, solution, objective, size, overlap)
-    eligible = source.broadcast(eligible_classes(rows, solution.active))
+    eligible = source.broadcast(eligible_classes(rows, solution.active)) > 0
     winner = compete(xp, p, mask, eligible, [source.broadcast(part) for part in increment])
     if void_index is None:
         return winner
@@ -79,9 +74,9 @@ def compete(xp: Namespace, p: Array, mask: Array, eligible: Array, increment: li
     growth = slope * p - offset
     if curve:
         growth = growth / (1 - curve[0] * p)
-    rejected = xp.astype(~mask, p.dtype)
-    by_all = xp.min(rejected, axis=1, keepdims=True)
-    return xp.argmax(growth - PENALTY * (rejected - by_all * eligible), axis=1)
+    allowed = mask | (eligible & ~xp.any(mask, axis=1, keepdims=True))
+    nothing = xp.asarray(-float("inf"), dtype=growth.dtype, device=device(growth))
+    return xp.argmax(xp.where(allowed, growth, nothing), axis=1)
 
 
 def increments(
@@ -186,7 +181,7 @@ class _LabelSlab:
             part[self.sample, self.classes].astype(self.source.dtype)[None, :, None]
             for part in increment
         ]
-        xp, eligible = self.source.xp, np.ones((), self.source.dtype)
+        xp, eligible = self.source.xp, np.asarray(True)
         for pixels, p, selected in self.conflicts or self._read_conflicts():
             winner = compete(xp, p[None], selected[None], eligible, increment)
             flat[pixels] = np.take(self.classes, winner[0])

@@ -64,7 +64,7 @@ def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
 
     def solve_group(group: Group) -> Masks:
         mass = summary.mass[group.index]
-        masks = climb(rows, group, objective, mass, start[group.index])
+        masks = climb(rows, group, objective, mass, start[group.index], active[group.index])
         if isinstance(objective, Dice) and objective.smooth > 0:
             return finish_dice(rows, group, objective, mass, masks)
         return masks
@@ -90,14 +90,17 @@ def first_guess(rows: Rows, objective: Objective, active: Array) -> Array:
         return fill
 
     def solve_group(group: Group) -> Masks:
-        return climb(thin, group, objective, mass[group.index], fill[group.index])
+        index = group.index
+        return climb(thin, group, objective, mass[index], fill[index], active[index])
 
     guess = thin.each(solve_group, width=3, wanted=active, scale=scale)[0]
     return rows.xp.where(guess > 0, guess, fill)
 
 
-def climb(rows: Rows, group: Group, objective: Objective, mass: Array, start: Array) -> Masks:
-    """Iterate ``t <- threshold(n, S, mu)`` until the masks stop changing."""
+def climb(
+    rows: Rows, group: Group, objective: Objective, mass: Array, start: Array, active: Array
+) -> Masks:
+    """Iterate ``t <- threshold(n, S, mu)`` until the masks of the active rows stop changing."""
     tolerance = np.finfo(float if rows.source.is_double else np.float32).eps / 2
 
     def step(size: Array, overlap: Array) -> Array:
@@ -113,7 +116,8 @@ def climb(rows: Rows, group: Group, objective: Objective, mass: Array, start: Ar
             # Pixels that changed sides since the last pass lie between the two thresholds.
             # When that fixes their sum to rounding, the threshold cannot move any more.
             moved = count - size
-            if np.all(np.abs(moved * (threshold - before)) <= tolerance * overlap):
+            settled = np.abs(moved * (threshold - before)) <= tolerance * overlap
+            if np.all(settled | ~active):
                 overlap = overlap + moved * (threshold + before) / 2
                 return Masks(threshold, count, overlap)
         size, overlap, before = count, read_overlap(), threshold
