@@ -32,14 +32,19 @@ class Correction:
         """Return the logarithms or logits of values, scaled and shifted."""
         top = 1.0 if self.joint else 1 - max(self.floor, float(xp.finfo(p.dtype).eps))
         p = clip(xp, p, self.floor, top)
-        scores = xp.log(p) if self.joint else xp.log(p) - xp.log1p(-p)
-        return scores * scale + bias
+        scores = xp.log(p)
+        if not self.joint:
+            scores -= xp.log1p(-p)
+        scores *= scale  # in place: NumPy takes three times as long over new arrays
+        scores += bias
+        return scores
 
     def apply(self, xp: Namespace, scores: Array, log_total: Array | None) -> Array:
         """Return probabilities of scores; `log_total` is that of the pixels, if `joint`."""
         if log_total is None:
             return sigmoid(scores)
-        return xp.exp(scores - log_total)
+        scores -= log_total
+        return xp.exp(scores)
 
 
 def log_total(xp: Namespace, scores: Array) -> Array:

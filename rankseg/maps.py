@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -42,16 +43,17 @@ class ProbabilityMap:
         self.batch, self.classes, *self.spatial = probs.shape
         self.pixels = prod(self.spatial)
 
-    @property
+    @cached_property
     def is_double(self) -> bool:
         """Whether values come in float64."""
         return bool(self.dtype == self.xp.float64)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether values come as they are stored."""
-        stored = bool(self.probs.dtype == self.dtype)
-        return stored and not self.clip and self.valid is None and self.correction is None
+    @cached_property
+    def reads_views(self) -> bool:
+        """Whether a block of one row on the host is a view of the map, with values as stored."""
+        stored = bool(self.probs.dtype == self.dtype) and not self.clip
+        plain = stored and self.valid is None and self.correction is None
+        return plain and bool(self.probs[0, 0].flags.c_contiguous)
 
     def clipped(self) -> "ProbabilityMap":
         """Return the map with values clipped to [0, 1]."""
@@ -127,6 +129,8 @@ class ProbabilityMap:
             x, pixels = self.probs, (slice(None), None, ...)
         elif isinstance(index[0], int):
             x, pixels = np.ascontiguousarray(self.probs[(*index, *slab)]), (index[0], *slab)
+            if self.reads_views:
+                return x
         else:
             rows = zip(*index, strict=True)
             x = xp.stack([self.probs[(b, c, *slab)] for b, c in rows])

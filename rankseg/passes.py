@@ -112,15 +112,13 @@ class Row(Group):
         self.peaks = peaks
 
     @cached_property
-    def _is_view(self) -> bool:
-        return self.source.is_plain and bool(self.source.probs[0, 0].flags.c_contiguous)
-
-    @cached_property
     def _copy(self) -> np.ndarray | None:
         # Rows that take work to read are read once, where that is little beside the whole map.
         source = self.source
+        if source.reads_views:
+            return None
         small = 4 * source.pixels * np.dtype(source.dtype).itemsize <= source.probs.nbytes
-        return source.read(self.index) if small and not self._is_view else None
+        return source.read(self.index) if small else None
 
     def _slab(self, slab: Slab) -> np.ndarray:
         return self.source.read(self.index, slab) if self._copy is None else self._copy[slab]
@@ -142,7 +140,7 @@ class Row(Group):
 
     def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
         """Count the pixels above the threshold, and offer to sum them."""
-        if self._copy is None and not self._is_view:
+        if self._copy is None and not self.source.reads_views:
             return super().above(threshold)
         held = [(x, self._compare(x, threshold)) for _, x in self.blocks(threshold)]
         size = sum(np.count_nonzero(mask) for _, mask in held)
