@@ -49,7 +49,8 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
     source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
     p = source.read(...)
     mask = p > source.broadcast(solution.threshold)
-    integer = xp.uint8 if source.classes < 256 else xp.int32
+    # Small numbers are read and written faster, but ONNX cannot sum them.
+    integer = xp.uint8 if rows.reads != "never" and source.classes < 256 else xp.int32
     votes = xp.sum(xp.astype(mask, integer), axis=1, keepdims=True, dtype=integer)
     alone = mask & (votes == 1)
     size, overlap = arrays.read_sums(
