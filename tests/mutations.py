@@ -464,6 +464,49 @@ MUTATIONS = [
         "pass",
         "tests/test_evaluation.py -k torn",
     ),
+    # The ways of working, and the solvers of the accuracy
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "if np.all(settled | ~active):",
+        "if np.all(settled):",
+        "tests/test_rma.py -k hold_up",
+    ),
+    Mutation(
+        "rankseg/solvers/pointwise.py",
+        "part[p > best] = c",
+        "part[p >= best] = c",
+        "tests/test_pointwise.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/pointwise.py",
+        "return xp.argmax(xp.where(eligible, p, -xp.ones_like(p)), axis=1)",
+        "return xp.argmax(p, axis=1)",
+        "tests/test_pointwise.py -k strict",
+    ),
+    Mutation(
+        "rankseg/functional.py",
+        "if settings.solver != PRUNED[settings.output_mode]:",
+        "if settings.solver in PRUNED.values():",
+        "tests/test_pointwise.py --fast",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "return xp.sum(xp.astype(counts, xp.int32), axis=_last_axes(counts, ndim - run))",
+        "return xp.sum(counts, axis=_last_axes(counts, ndim))",
+        "tests/test_arrays.py",
+    ),
+    Mutation(
+        "rankseg/opening.py",
+        "return rows_of(source.clipped()) if lowest < 0 or highest > 1 else rows",
+        "return rows",
+        "tests/test_functional.py --fast",
+    ),
+    Mutation(
+        "rankseg/correction.py",
+        "scores += bias",
+        "scores -= bias",
+        "tests/test_calibration.py --fast",
+    ),
 ]
 
 

@@ -572,3 +572,13 @@ def test_dask_chunks_change_nothing(chunks, settings):
     p = soft_maps()
     x = da.from_array(p, chunks=chunks)
     assert np.array_equal(rankseg(x, **settings).compute(), rankseg(p, **settings))
+
+
+def test_values_outside_by_rounding_count_as_0_or_1(backend):
+    p = np.full((1, 2, 6, 7), -4e-7, np.float32)
+    p[0, :, :3] = 1 + 4e-7
+    p[0, 1, 0] = 0.25
+    found = backend.call(thresholds, p)
+    expected = backend.call(thresholds, np.clip(p, 0, 1))
+    for part, clipped in zip(found, expected, strict=True):
+        assert np.array_equal(part, clipped)
