@@ -1,5 +1,7 @@
 """From a PyTorch network to labels in onnxruntime."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,13 @@ def export(module, opset):
     return model
 
 
+@cache
+def exported(ending, opset):
+    """Return a network and its model, which nobody changes: exporting takes seconds."""
+    module = network(ending)
+    return module, export(module, opset)
+
+
 def pictures(batch, height, width):
     """Smooth noise, so that classes make regions."""
     coarse = torch.randn(batch, 3, 7, 6, generator=torch.Generator().manual_seed(batch))
@@ -126,8 +135,7 @@ def softmax(logits):
     ids=["logits", "logits of independent classes", "softmax", "argmax", "sigmoid"],
 )
 def test_append(ending, activation, activate, settings, opset):
-    module = network(ending)
-    model = export(module, opset)
+    module, model = exported(ending, opset)
     made = append_rma(model, activation=activation, **settings)
     assert made.opset_import[0].version == model.opset_import[0].version
     check(made, module, activate, settings)
@@ -148,7 +156,7 @@ def test_a_fixed_size(profile):
 
 def test_logits_are_not_guessed():
     with pytest.raises(ValueError, match="softmax"):
-        append_rma(export(network(), 18))
+        append_rma(exported(None, 18)[1])
 
 
 @pytest.mark.parametrize(
