@@ -86,7 +86,9 @@ class Rows:
 
     def host_row(self, index: tuple[int, int]) -> Row:
         """Return one row in NumPy, copied there."""
-        return BlockRows(self.source.row_map(*index).on_host()).host_row((0, 0))
+        # As it is read there: a threshold is a value of the row, to the last bit.
+        (values,) = arrays.read_values(self.source.row_map(*index).read(...))
+        return BlockRows(ProbabilityMap(values)).host_row((0, 0))
 
     def require_values(self, what: str, instead: str) -> None:
         """Refuse what cannot be traced."""

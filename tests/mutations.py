@@ -507,6 +507,49 @@ MUTATIONS = [
         "scores -= bias",
         "tests/test_calibration.py --fast",
     ),
+    # Defaults, sizes and rows apart
+    Mutation(
+        "rankseg/settings.py",
+        "return supported[0]",
+        "return supported[-1]",
+        "tests/test_pointwise.py --fast",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "if not isinstance(size, int) or length * size > SHORT:",
+        "if not isinstance(size, int) or length * size > 2**40:",
+        "tests/test_arrays.py",
+    ),
+    Mutation(
+        "rankseg/maps.py",
+        "scale, bias = correction.scale[c : c + 1], correction.bias[c : c + 1]",
+        "scale, bias = correction.scale[:1], correction.bias[:1]",
+        "tests/test_calibration.py",
+    ),
+    Mutation(
+        "rankseg/correction.py",
+        "found = max(self.scale.size, self.bias.size)",
+        "found = self.scale.size",
+        "tests/test_calibration.py --fast",
+    ),
+    Mutation(
+        "rankseg/rows.py",
+        "return rows_of(thin.on_host()), source.pixels / thin.pixels  # few pixels: read once",
+        "return rows_of(thin.on_host()), 1.0",
+        "tests/test_rma.py --fast",
+    ),
+    Mutation(
+        "export/verification/verify.py",
+        "right = np.where(found, probs, 1 - probs)",
+        "right = np.where(found, probs, probs)",
+        "tests/test_export_verify.py -k expected_accuracy",
+    ),
+    Mutation(
+        "export/emitter/solver.py",
+        "p = p * active.cast(p.dtype)",
+        "p = p * 1.0",
+        "tests/test_export_graph.py -k accuracy",
+    ),
 ]
 
 

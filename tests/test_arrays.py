@@ -74,3 +74,11 @@ def test_sums_of_a_device_are_read_in_one_copy(monkeypatch):
     assert [part.tolist() for part in found] == [[[3.0, 4.0]], [[0.5, 0.25]]]
     assert [part.dtype for part in found] == [np.float64] * 2
     assert [len(arguments) for arguments in reads] == [1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "ndim", "axes"),
+    [((2, 64, 64), 2, 2), ((2, 64, 65), 2, 1), ((3, 4097), 1, 0), ((2, 3, 4), 1, 1)],
+)
+def test_runs_are_short(shape, ndim, axes):
+    assert arrays._run(np.empty(shape), ndim) == axes

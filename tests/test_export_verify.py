@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from rankseg.export import append_rma, rma_model, save
 from rankseg.export.verification.feeds import picture_feed, random_feeds
 from rankseg.export.verification.submodels import until
-from rankseg.export.verification.verify import verify
+from rankseg.export.verification.verify import _expected_accuracy, verify
 from rankseg.functional import rankseg
 from rankseg.metrics import expected_dice, expected_iou
 
@@ -259,3 +259,11 @@ def test_a_tail_alone_and_another_original():
     made = append_rma(segmenter("Softmax"))
     with pytest.raises(ValueError, match="it is another model"):
         verify(made, rma_model(), repeats=1)
+
+
+def test_the_expected_accuracy_of_labels_and_masks_in_the_loss():
+    labels = np.array([[[0, 1]]])
+    probs = np.array([[0.9, 0.2], [0.1, 0.8]]).reshape(1, 2, 1, 2)
+    assert _expected_accuracy(probs, labels) == pytest.approx((0.9 + 0.8) / 2)
+    masks = np.array([[True, False], [True, True]]).reshape(1, 2, 1, 2)
+    assert _expected_accuracy(probs, masks) == pytest.approx((0.9 + 0.8 + 0.1 + 0.8) / 4)
