@@ -130,7 +130,8 @@ def test_sam1_pads_to_1024_by_default():
         (16, ValueError, r"pad_size must be a \(height, width\) pair"),
         ((0, 16), ValueError, "pad_size must be positive"),
         ((True, 16), TypeError, "pad_size must hold two ints"),
-        ({"height": 16}, TypeError, "pad_size must hold two ints"),
+        ({"height": 16}, ValueError, r"pad_size must be a \(height, width\) pair"),
+        ((), ValueError, r"pad_size must be a \(height, width\) pair"),
     ],
 )
 def test_sam1_refuses_a_wrong_pad_size(pad_size, error, message):
@@ -142,7 +143,11 @@ def test_sam1_refuses_a_wrong_pad_size(pad_size, error, message):
     ("changed", "error", "message"),
     [
         ({"original_sizes": ORIGINAL[:1]}, ValueError, "original_sizes must have one pair"),
-        ({"original_sizes": None}, TypeError, "original_sizes must be a list"),
+        ({"original_sizes": None}, ValueError, "original_sizes must be given"),
+        ({"reshaped_input_sizes": None}, ValueError, "reshaped_input_sizes must be given"),
+        ({"original_sizes": 5}, TypeError, "original_sizes must be a list"),
+        ({"original_sizes": (2.5, 2)}, TypeError, "original_sizes must hold two ints"),
+        ({"original_sizes": torch.ones(2)}, TypeError, "original_sizes must have an integer dtype"),
         ({"original_sizes": [(True, 2), (2, 2)]}, TypeError, r"original_sizes\[0\]"),
         ({"original_sizes": [(3, 2), (2, 0)]}, ValueError, r"original_sizes\[1\] must be positive"),
         ({"reshaped_input_sizes": RESHAPED[:1]}, ValueError, "reshaped_input_sizes must have one"),
@@ -157,6 +162,31 @@ def test_sam1_refuses_wrong_sizes(changed, error, message):
     for method in ("postprocess", "restore_mask_probs"):
         with pytest.raises(error, match=message):
             getattr(Sam1(pad_size=PADDED), method)(prompt_outputs(), **sam1_sizes() | changed)
+
+
+@pytest.mark.parametrize(
+    "size", [(40, 50), [40, 50], {"height": 40, "width": 50}, torch.tensor([40, 50])], ids=repr
+)
+def test_one_size_is_that_of_all_pictures(size):
+    outputs, sizes = prompt_outputs(), [(40, 50)] * 2
+    sam1 = partial(Sam1(pad_size=PADDED).restore_mask_probs, outputs)
+    expected = sam1(original_sizes=sizes, reshaped_input_sizes=sizes)
+    assert equal(sam1(original_sizes=size, reshaped_input_sizes=size), expected)
+    sam2 = partial(Sam2().restore_mask_probs, outputs)
+    assert equal(sam2(original_sizes=size), sam2(original_sizes=sizes))
+    sam3 = partial(Sam3().restore_semantic_mask_probs, concept_outputs())
+    assert equal(sam3(target_sizes=size), sam3(target_sizes=sizes))
+
+
+@pytest.mark.parametrize("adapter", [Sam1, Sam2])
+def test_masks_without_an_axis_of_prompts_are_those_of_one(adapter):
+    sizes = sam1_sizes() if adapter is Sam1 else {"original_sizes": ORIGINAL}
+    masks = noise(2, 3, 16, 16)
+    for method in ("restore_mask_probs", "postprocess"):
+        call = getattr(adapter(), method)
+        found = call(SimpleNamespace(pred_masks=masks), **sizes)
+        assert [tuple(mask.shape) for mask in found] == [(1, 3, *size) for size in ORIGINAL]
+        assert equal(found, call(SimpleNamespace(pred_masks=masks[:, None]), **sizes))
 
 
 # Sam2
@@ -237,13 +267,19 @@ def test_sam3_instances_with_a_threshold_are_those_of_the_processor(sizes, prese
     assert 0 < sum(len(ours["scores"]) for ours in found) < len(scores)
 
 
-def test_sam3_instances_without_any():
-    found = Sam3(threshold=1).postprocess_instance(concept_outputs(), target_sizes=ORIGINAL)
-    for instances, size in zip(found, ORIGINAL, strict=True):
-        assert instances["scores"].shape == (0,)
-        assert instances["boxes"].shape == (0, 4)
-        assert instances["masks"].shape == (0, *size)
-        assert instances["masks"].dtype == torch.bool
+@pytest.mark.parametrize("sizes", [None, ORIGINAL])
+def test_sam3_instances_without_any_are_those_of_the_processor(sizes):
+    outputs = run("SAM 3")
+    expected = make_processor("SAM 3").post_process_instance_segmentation(
+        outputs, threshold=1, target_sizes=sizes
+    )
+    found = Sam3(threshold=1).postprocess_instance(outputs, target_sizes=sizes)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert len(ours["scores"]) == 0
+        assert {name: x.shape for name, x in ours.items()} == {
+            name: x.shape for name, x in theirs.items()
+        }
+        assert ours["masks"].dtype == torch.bool
 
 
 def test_sam3_keeps_scores_strictly_above_the_threshold():
@@ -320,6 +356,20 @@ def test_sam3_original_sizes_stand_in_for_target_sizes():
         assert equal(found, expected)
 
 
+def test_sam3_names_the_sizes_that_are_wrong():
+    for name in ("target_sizes", "original_sizes"):
+        with pytest.raises(TypeError, match=rf"{name}\[1\] must hold two ints"):
+            Sam3().postprocess_semantic(concept_outputs(), **{name: [(8, 8), (8.5, 8)]})
+
+
+def test_sam3_keeps_the_precision_of_each_field():
+    outputs = concept_outputs()
+    outputs.presence_logits = outputs.presence_logits.double()
+    (found, _) = Sam3().restore_instance_mask_probs(outputs)
+    assert found["scores"].dtype == torch.float64
+    assert found["boxes"].dtype == found["mask_probs"].dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("threshold", "error"),
     [(True, TypeError), ("a", TypeError), (-0.1, ValueError), (2, ValueError)],
@@ -340,6 +390,18 @@ def test_sam3_refuses_a_wrong_threshold(threshold, error):
         ({"pred_boxes": noise(2, 6, 5)}, ValueError, r"\(batch, query, 4\), found \(2, 6, 5\)"),
         ({"pred_logits": noise(2, 5)}, ValueError, r"found .*\(2, 5\) in pred_logits"),
         ({"presence_logits": noise(2)}, ValueError, r"presence_logits must have shape"),
+        ({"presence_logits": noise(1, 1)}, ValueError, r"shape \(2, 1\), found \(1, 1\)"),
+        ({"pred_masks": noise(2, 6, 0, 8)}, ValueError, "pred_masks must have no empty axis"),
+        (
+            {"pred_boxes": noise(2, 6, 4).to("meta")},
+            ValueError,
+            "on one device, found pred_masks on cpu, pred_boxes on meta, pred_logits on cpu",
+        ),
+        (
+            {"presence_logits": noise(2, 1).to("meta")},
+            ValueError,
+            "on one device, found .* presence_logits on meta",
+        ),
     ],
 )
 def test_sam3_refuses_wrong_instance_fields(changed, error, message):
@@ -353,6 +415,7 @@ def test_sam3_refuses_wrong_instance_fields(changed, error, message):
         ({"semantic_seg": None}, ValueError, "outputs must have semantic_seg"),
         ({"semantic_seg": noise(2, 8, 8)}, ValueError, r"\(batch, 1, height, width\)"),
         ({"semantic_seg": noise(2, 2, 8, 8)}, ValueError, r"\(batch, 1, height, width\)"),
+        ({"semantic_seg": noise(2, 1, 8, 0)}, ValueError, "semantic_seg must have no empty axis"),
     ],
 )
 def test_sam3_refuses_wrong_semantic_fields(changed, error, message):
@@ -468,15 +531,52 @@ def test_outputs_of_another_family_are_refused_by_name(
         assert call(named(name, **values), **sizes)
         return
     message = rf"{adapter.__name__} cannot read {name}: use {owner.__name__} of rankseg\.integr"
-    with pytest.raises(ValueError, match=message):
-        call(named(name, **values), **sizes)
+    derived = type("WrappedOutput", (type(name, (SimpleNamespace,), {}),), {})
+    for outputs in (named(name, **values), derived(**values)):
+        with pytest.raises(ValueError, match=message):
+            call(outputs, **sizes)
+
+
+@pytest.mark.parametrize(("adapter", "method", "outputs", "sizes"), CALLS)
+def test_a_name_that_only_begins_like_that_of_sam_is_none(adapter, method, outputs, sizes):
+    assert getattr(adapter(), method)(named("SampleOutput", **vars(outputs())), **sizes)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(("adapter", "method", "outputs", "sizes"), CALLS)
+def test_values_that_are_not_finite_are_refused_by_name(adapter, method, outputs, sizes, value):
+    read = vars(outputs()).keys()
+    if adapter is Sam3:
+        semantic = {"semantic_seg"}
+        read = semantic if method == "restore_semantic_mask_probs" else read - semantic
+    for name in read:
+        values = {field: x.clone() for field, x in vars(outputs()).items()}
+        values[name].view(-1)[-1] = value
+        with pytest.raises(ValueError, match=rf"outputs\.{name} must be finite, found"):
+            getattr(adapter(), method)(values, **sizes)
+
+
+@pytest.mark.parametrize(("adapter", "method", "outputs", "sizes"), CALLS[:2])
+def test_no_prompts_have_no_masks(adapter, method, outputs, sizes):
+    found = getattr(adapter(), method)({"pred_masks": noise(2, 0, 3, 16, 16)}, **sizes)
+    assert [tuple(probs.shape) for probs in found] == [(0, 3, *size) for size in ORIGINAL]
+
+
+@pytest.mark.parametrize(("adapter", "method", "outputs", "sizes"), CALLS)
+def test_an_empty_batch_gives_no_results(adapter, method, outputs, sizes):
+    empty = {name: x[:0] for name, x in vars(outputs()).items()}
+    call = getattr(adapter(), method)
+    assert call(empty, **{name: torch.empty(0, 2, dtype=torch.int64) for name in sizes}) == []
+    for wrong in sizes:
+        with pytest.raises(TypeError, match=f"{wrong} must have an integer dtype"):
+            call(empty, **{name: [] for name in sizes} | {wrong: torch.empty(0, 2)})
 
 
 @pytest.mark.parametrize(("adapter", "method", "outputs", "sizes"), CALLS)
 def test_outputs_may_be_mappings_but_not_tuples(adapter, method, outputs, sizes):
     call, values = getattr(adapter(), method), vars(outputs())
     assert equal(tensors(call(values, **sizes)), tensors(call(outputs(), **sizes)))
-    with pytest.raises(TypeError, match="return_dict=True, found tuple"):
+    with pytest.raises(ValueError, match="return_dict=True, found tuple"):
         call(tuple(values.values()), **sizes)
 
 
@@ -485,7 +585,10 @@ def test_outputs_may_be_mappings_but_not_tuples(adapter, method, outputs, sizes)
     ("masks", "error", "message"),
     [
         (None, ValueError, "outputs must have pred_masks"),
-        (noise(2, 3, 8, 8), ValueError, r"shape \(batch, prompt, mask, height, width\)"),
+        (noise(2, 8, 8), ValueError, r"shape \(batch, prompt, mask, height, width\)"),
+        (noise(2, 3, 0, 8, 8), ValueError, "pred_masks must have no empty axis"),
+        (noise(2, 0, 8, 8), ValueError, "pred_masks must have no empty axis"),
+        (noise(2, 3, 3, 0, 8), ValueError, "pred_masks must have no empty axis"),
         ([noise(3, 3, 8, 8)] * 2, TypeError, r"pred_masks must be a torch\.Tensor, found list"),
         (noise(2, 3, 3, 8, 8) > 0, TypeError, "real floating dtype"),
     ],

@@ -237,6 +237,26 @@ def test_target_sizes_may_be_lists_or_integer_arrays(form):
 
 
 @pytest.mark.parametrize(
+    "size",
+    [
+        (8, 9),
+        [8, 9],
+        (np.int64(8), np.int64(9)),
+        {"width": 9, "height": 8},
+        torch.tensor([8, 9]),
+        torch.tensor([8, 9], dtype=torch.int32),
+        np.array([8, 9]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("images", [1, 2])
+def test_one_target_size_is_that_of_all_images(size, images):
+    logits = dense_outputs().logits[:images]
+    found = restore_semantic_probs(SimpleNamespace(logits=logits), target_sizes=size)
+    assert [tuple(p.shape) for p in found] == [(3, 8, 9)] * images
+
+
+@pytest.mark.parametrize(
     ("sizes", "error", "message"),
     [
         ([(8, 8)], ValueError, r"target_sizes must have one pair for each of 2 images"),
@@ -246,14 +266,22 @@ def test_target_sizes_may_be_lists_or_integer_arrays(form):
         ([(8, 8), (True, 3)], TypeError, r"target_sizes\[1\] must hold two ints"),
         ([(8, 8), (2.0, 3)], TypeError, r"target_sizes\[1\] must hold two ints"),
         ([(8, 8), (2, 3, 4)], ValueError, r"target_sizes\[1\] must be a \(height, width\) pair"),
-        ([8, 8], ValueError, r"target_sizes\[0\] must be a \(height, width\) pair"),
+        ([8, "ab"], ValueError, r"target_sizes\[0\] must be a \(height, width\) pair, found 8"),
+        ((8, 8, 8), ValueError, r"target_sizes must be a \(height, width\) pair"),
+        ((8.5, 8), TypeError, r"target_sizes must hold two ints, found \(8.5, 8\)"),
+        ((8, True), TypeError, "target_sizes must hold two ints"),
+        ((8, 0), ValueError, r"target_sizes must be positive, found \(8, 0\)"),
+        ({"height": 8}, ValueError, r"target_sizes must be a \(height, width\) pair"),
+        ([], ValueError, "target_sizes must have one pair for each of 2 images"),
         (["ab", "cd"], ValueError, r"target_sizes\[0\] must be a \(height, width\) pair"),
         ("ab", TypeError, "target_sizes must be a list of"),
         (5, TypeError, "target_sizes must be a list of"),
         (torch.tensor(5), TypeError, "target_sizes must be a list of"),
-        (torch.tensor([8, 8]), ValueError, r"target_sizes\[0\] must be a \(height, width\) pair"),
-        (torch.ones(2, 2), TypeError, r"target_sizes\[0\] must hold two ints"),
-        (torch.ones(2, 2) > 0, TypeError, r"target_sizes\[0\] must hold two ints"),
+        (torch.tensor([8, 8, 8]), ValueError, r"target_sizes must be a \(height, width\) pair"),
+        (torch.ones(2), TypeError, "target_sizes must have an integer dtype, found torch.float32"),
+        (torch.ones(2, 2), TypeError, "target_sizes must have an integer dtype"),
+        (torch.ones(2, 2) > 0, TypeError, "target_sizes must have an integer dtype"),
+        (np.ones((2, 2)), TypeError, "target_sizes must have an integer dtype, found float64"),
     ],
 )
 @pytest.mark.parametrize("outputs", [dense_outputs(), query_outputs()], ids=["dense", "query"])
@@ -279,6 +307,33 @@ def test_outputs_of_the_sam_families_are_refused(name):
         postprocess(named(name, pred_masks=noise(1, 1, 3, 4, 4), logits=noise(1, 3, 4, 4)))
 
 
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("SamImageSegmentationOutput", "Sam1, Sam2 or Sam3"),
+        ("Sam3ImageSegmentationOutput", "Sam1, Sam2 or Sam3"),
+        ("EomtForUniversalSegmentationOutput", "is of EoMT"),
+    ],
+)
+def test_subclasses_of_refused_outputs_are_refused(base, message):
+    derived = type("WrappedOutput", (type(base, (SimpleNamespace,), {}),), {})
+    with pytest.raises(ValueError, match=f"WrappedOutput.*{message}"):
+        restore_semantic_probs(derived(logits=noise(1, 3, 4, 4)))
+
+
+def test_a_name_that_only_begins_like_that_of_sam_is_none():
+    outputs = named("SampleOutput", **vars(dense_outputs()))
+    model = SimpleNamespace(config=SimpleNamespace(model_type="same_net"))
+    assert len(restore_semantic_probs(outputs, model=model)) == 2
+
+
+def test_untyped_outputs_with_patches_are_those_of_eomt():
+    values = vars(query_outputs())
+    for outputs in (values | {"patch_offsets": None}, SimpleNamespace(**values, patch_offsets=[])):
+        with pytest.raises(ValueError, match="is of EoMT"):
+            restore_semantic_probs(outputs)
+
+
 def test_eomt_is_refused_and_the_way_out_leads_to_its_labels():
     model = make_model("EoMT", num_labels=5)
     outputs, sizes = model(pictures()), [(91, 64), (70, 133)]
@@ -301,9 +356,9 @@ def test_eomt_is_refused_and_the_way_out_leads_to_its_labels():
 @pytest.mark.parametrize(
     ("outputs", "error", "message"),
     [
-        ((noise(2, 3, 4, 4),), TypeError, "return_dict=True, found tuple"),
-        ([noise(2, 3, 4, 4)], TypeError, "return_dict=True, found list"),
-        (noise(2, 3, 4, 4), TypeError, "return_dict=True, found Tensor"),
+        ((noise(2, 3, 4, 4),), ValueError, "return_dict=True, found tuple"),
+        ([noise(2, 3, 4, 4)], ValueError, "return_dict=True, found list"),
+        (noise(2, 3, 4, 4), ValueError, "return_dict=True, found Tensor"),
         (None, ValueError, "outputs must have logits, found none in NoneType"),
         (SimpleNamespace(), ValueError, "outputs must have logits, found none"),
         (SimpleNamespace(logits=None), ValueError, "outputs must have logits, found none"),
@@ -347,12 +402,91 @@ def test_eomt_is_refused_and_the_way_out_leads_to_its_labels():
             TypeError,
             r"real floating dtype, found torch\.complex64",
         ),
-        (SimpleNamespace(logits=noise(2, 3, 4, 4) * torch.nan), ValueError, "finite"),
+        (
+            {"semantic_seg": noise(2, 1, 4, 4)},
+            ValueError,
+            r"dict has semantic_seg but no logits.*rankseg\.integration\.sam",
+        ),
     ],
 )
 def test_other_outputs_are_refused(outputs, error, message):
-    with pytest.raises(error, match=message):
-        postprocess(outputs)
+    for function in (restore_semantic_probs, postprocess):
+        with pytest.raises(error, match=message):
+            function(outputs)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(
+    "names",
+    [("logits",), ("class_queries_logits", "masks_queries_logits"), ("logits", "pred_masks")],
+)
+def test_values_that_are_not_finite_are_refused_by_the_name_of_their_field(names, value):
+    shapes = [(2, 3, 4, 5)] if len(names) == 1 else [(2, 6, 4), (2, 6, 5, 5)]
+    for wrong in names:
+        values = {name: noise(*shape) for name, shape in zip(names, shapes, strict=True)}
+        values[wrong].view(-1)[17] = value
+        with pytest.raises(ValueError, match=rf"outputs\.{wrong} must be finite, found.*(nan|inf)"):
+            restore_semantic_probs(SimpleNamespace(**values))
+
+
+def test_the_probabilities_can_be_exported():
+    class Network(torch.nn.Module):
+        def forward(self, logits):
+            return restore_semantic_probs({"logits": logits}, target_sizes=(8, 9))
+
+    logits = noise(1, 3, 4, 5)
+    (found,) = torch.export.export(Network(), (logits,)).module()(logits)
+    assert torch.equal(found, Network()(logits)[0])
+
+
+@pytest.mark.parametrize(
+    ("classes", "masks", "message"),
+    [
+        ((2, 6, 4), (2, 6, 0, 5), r"masks_queries_logits must have no empty axis.*\(2, 6, 0, 5\)"),
+        ((2, 6, 4), (2, 6, 5, 0), "masks_queries_logits must have no empty axis"),
+        ((2, 6, 0), (2, 6, 5, 5), "class_queries_logits must have no empty axis"),
+        ((2, 6, 1), (2, 6, 5, 5), r"a class besides 'no object', found shape \(2, 6, 1\)"),
+    ],
+)
+def test_maps_without_pixels_or_classes_are_refused(classes, masks, message):
+    outputs = {"class_queries_logits": noise(*classes), "masks_queries_logits": noise(*masks)}
+    with pytest.raises(ValueError, match=message):
+        restore_semantic_probs(outputs)
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 4, 5), (2, 3, 0, 5), (2, 3, 4, 0)])
+def test_empty_logits_are_refused(shape):
+    with pytest.raises(ValueError, match=r"outputs\.logits must have no empty axis"):
+        restore_semantic_probs({"logits": noise(*shape)}, target_sizes=[(8, 8)] * 2)
+
+
+def test_one_class_is_enough_where_none_stands_for_no_object():
+    values = {"logits": noise(2, 6, 1), "pred_masks": noise(2, 6, 5, 5)}
+    outputs = named("ConditionalDetrSegmentationOutput", **values)
+    assert restore_semantic_probs(outputs)[0].shape == (1, 5, 5)
+
+
+def test_no_query_claims_no_pixel():
+    outputs = {"class_queries_logits": noise(2, 0, 4), "masks_queries_logits": noise(2, 0, 5, 5)}
+    assert torch.equal(restore_semantic_probs(outputs)[1], torch.zeros(3, 5, 5))
+
+
+def test_tensors_on_different_devices_are_refused():
+    outputs = query_outputs()
+    outputs.masks_queries_logits = outputs.masks_queries_logits.to("meta")
+    message = "on one device, found class_queries_logits on cpu, masks_queries_logits on meta"
+    with pytest.raises(ValueError, match=message):
+        restore_semantic_probs(outputs)
+    with pytest.raises(ValueError, match=r"outputs\.logits must hold values.*'meta'"):
+        restore_semantic_probs({"logits": noise(1, 3, 4, 4).to("meta")})
+
+
+@pytest.mark.parametrize("wide", ["class_queries_logits", "masks_queries_logits"])
+def test_mixed_precisions_are_promoted(wide):
+    values = vars(query_outputs())
+    found = restore_semantic_probs(values | {wide: values[wide].double()})
+    expected = restore_semantic_probs({name: x.double() for name, x in values.items()})
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -377,8 +511,41 @@ def test_the_model_tells_the_family_of_outputs_without_a_type(family):
         assert restore_semantic_probs(untyped)[0].shape != expected.shape
         for told_by in (model, model.config):
             assert torch.equal(restore_semantic_probs(untyped, model=told_by)[0], expected)
-    with pytest.raises(TypeError, match="model must be a Transformers model"):
-        restore_semantic_probs(typed, model="mask2former")
+
+
+def config_named(name, *bases):
+    return type(name, bases, {})()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SimpleNamespace(config={"model_type": "mask2former"}),
+        SimpleNamespace(config=config_named("Mask2FormerConfig")),
+        config_named("Mask2FormerConfig"),
+        SimpleNamespace(
+            config=config_named("StreetConfig", type("Mask2FormerConfig", (), {"model_type": "x"}))
+        ),
+        named("Net", config=SimpleNamespace(model_type="mask2former")),
+    ],
+)
+def test_any_object_with_a_config_tells_the_family(model):
+    (found, _) = restore_semantic_probs(query_outputs(), model=model)
+    assert found.shape == (3, 384, 384)
+
+
+def test_a_base_of_the_type_of_the_outputs_tells_the_family():
+    base = type("Mask2FormerForUniversalSegmentationOutput", (SimpleNamespace,), {})
+    outputs = type("WrappedOutput", (base,), {})(**vars(query_outputs()))
+    assert restore_semantic_probs(outputs)[0].shape == (3, 384, 384)
+
+
+@pytest.mark.parametrize(
+    "model", ["mask2former", object(), SimpleNamespace(config=None), SimpleNamespace(config={})]
+)
+def test_a_model_that_tells_no_family_is_refused(model):
+    with pytest.raises(TypeError, match="model must be a Transformers model or its configuration"):
+        restore_semantic_probs(query_outputs(), model=model)
 
 
 def test_the_type_of_the_outputs_counts_more_than_the_model():
@@ -391,6 +558,10 @@ def test_the_type_of_the_outputs_counts_more_than_the_model():
 def test_an_empty_batch_gives_no_results():
     empty = SimpleNamespace(logits=noise(0, 3, 4, 4))
     assert restore_semantic_probs(empty) == postprocess(empty, target_sizes=[]) == []
+    sizes = torch.empty(0, 2, dtype=torch.int64)
+    assert restore_semantic_probs(empty, target_sizes=sizes) == []
+    with pytest.raises(TypeError, match="target_sizes must have an integer dtype"):
+        restore_semantic_probs(empty, target_sizes=sizes.float())
 
 
 def test_only_torch_is_imported():

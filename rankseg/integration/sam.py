@@ -14,7 +14,9 @@ from .outputs import (
     check_sam_family,
     check_size,
     check_sizes,
+    check_values,
     make_mask_predictor,
+    read,
     read_tensor,
     resize,
 )
@@ -64,10 +66,7 @@ class Sam1:
         pad_size: tuple[int, int] | Mapping[str, int] | None = None,
     ) -> None:
         self._segment = make_mask_predictor(rankseg_kwargs)
-        size: Any = (1024, 1024) if pad_size is None else pad_size
-        if isinstance(size, Mapping):
-            size = size.get("height"), size.get("width")
-        self._pad_size = check_size("pad_size", size)
+        self._pad_size = check_size("pad_size", (1024, 1024) if pad_size is None else pad_size)
 
     def restore_mask_probs(
         self, outputs: Any, *, original_sizes: Sizes, reshaped_input_sizes: Sizes
@@ -78,9 +77,9 @@ class Sam1:
         ----------
         outputs : SamImageSegmentationOutput or SamHQImageSegmentationOutput
             Or any object or mapping with `pred_masks` of shape
-            (batch, prompt, mask, height, width).
+            (batch, prompt, mask, height, width), or (batch, mask, height, width) of one prompt.
         original_sizes, reshaped_input_sizes : list of (height, width) or integer tensor (batch, 2)
-            As the processor returned them.
+            As the processor returned them; one (height, width) is that of all pictures.
 
         Returns
         -------
@@ -90,7 +89,8 @@ class Sam1:
         Raises
         ------
         TypeError, ValueError
-            If the outputs are of another family, or a shape or size is wrong.
+            If the outputs are of another family, a shape or size is wrong, or a value is NaN or
+            infinite.
         """
         return list(self._restore(outputs, original_sizes, reshaped_input_sizes))
 
@@ -169,9 +169,9 @@ class Sam2:
         ----------
         outputs : Sam2ImageSegmentationOutput
             Or any object or mapping with `pred_masks` of shape
-            (batch, prompt, mask, height, width).
+            (batch, prompt, mask, height, width), or (batch, mask, height, width) of one prompt.
         original_sizes : list of (height, width) or integer tensor, shape (batch, 2)
-            As the processor returned them.
+            As the processor returned them; one (height, width) is that of all pictures.
 
         Returns
         -------
@@ -181,7 +181,8 @@ class Sam2:
         Raises
         ------
         TypeError, ValueError
-            If the outputs are of another family, or a shape or size is wrong.
+            If the outputs are of another family, a shape or size is wrong, or a value is NaN or
+            infinite.
         """
         return list(self._restore(outputs, original_sizes))
 
@@ -203,7 +204,13 @@ class Sam2:
 
 def _read_masks(outputs: Any, adapter: str) -> Tensor:
     check_sam_family(outputs, adapter)
-    return read_tensor(outputs, "pred_masks", "batch", "prompt", "mask", "height", "width")
+    axes = ["batch", "prompt", "mask", "height", "width"]
+    one_prompt = getattr(read(outputs, "pred_masks"), "ndim", 5) == 4
+    if one_prompt:
+        axes.remove("prompt")
+    masks = read_tensor(outputs, "pred_masks", *axes)
+    check_values(pred_masks=masks)
+    return masks[:, None] if one_prompt else masks
 
 
 def _without_overlap(logits: Tensor) -> Tensor:

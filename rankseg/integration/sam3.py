@@ -1,15 +1,17 @@
 """SAM 3: the instances of a concept, and its semantic mask."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..extras import optional_imports
 from ..validation import number
 from .outputs import (
+    Size,
     Sizes,
     check_queries,
     check_sam_family,
     check_target_sizes,
+    check_values,
     make_mask_predictor,
     read,
     read_tensor,
@@ -68,8 +70,8 @@ class Sam3:
             `pred_logits` (batch, query), `pred_boxes` (batch, query, 4) and, if the model has
             it, `presence_logits` (batch, 1).
         target_sizes : list of (height, width) or integer tensor, shape (batch, 2), optional
-            The size of each result. By default masks keep the model's size and boxes are
-            relative to the picture.
+            The size of each result, or one (height, width) for all. By default masks keep the
+            model's size and boxes are relative to the picture.
         original_sizes : as target_sizes, optional
             What the processor calls them; used where `target_sizes` is None.
 
@@ -77,12 +79,14 @@ class Sam3:
         -------
         list of dict
             `scores` (instance,), `boxes` (instance, 4) as left, top, right, bottom, and
-            `mask_probs` (instance, height, width) of each picture. Gradients flow through them.
+            `mask_probs` (instance, height, width) of each picture, which keep the model's size
+            where there is no instance. Gradients flow through them.
 
         Raises
         ------
         TypeError, ValueError
-            If the outputs are of another family, or a shape or size is wrong.
+            If the outputs are of another family, a shape or size is wrong, fields lie on
+            different devices, or a value is NaN or infinite.
         """
         return list(self._instances(outputs, target_sizes, original_sizes))
 
@@ -129,7 +133,8 @@ class Sam3:
         Raises
         ------
         TypeError, ValueError
-            If the outputs are of another family, or a shape or size is wrong.
+            If the outputs are of another family, a shape or size is wrong, fields lie on
+            different devices, or a value is NaN or infinite.
         """
         return list(self._semantic(outputs, target_sizes, original_sizes))
 
@@ -157,17 +162,22 @@ class Sam3:
         boxes = read_tensor(outputs, "pred_boxes", "batch", "query", "4")
         logits = read_tensor(outputs, "pred_logits", "batch", "query")
         check_queries(pred_masks=masks, pred_boxes=boxes, pred_logits=logits)
-        scores = logits.sigmoid()
+        fields = {"pred_masks": masks, "pred_boxes": boxes, "pred_logits": logits}
         if read(outputs, "presence_logits") is not None:
-            scores = scores * read_tensor(outputs, "presence_logits", "batch", "1").sigmoid()
-        sizes = original_sizes if target_sizes is None else target_sizes
-        for i, size in enumerate(check_target_sizes(sizes, len(masks))):
+            presence = read_tensor(outputs, "presence_logits", str(len(masks)), "1")
+            fields["presence_logits"] = presence
+        check_values(**fields)
+        scores = logits.sigmoid()
+        if "presence_logits" in fields:
+            scores = scores * presence.sigmoid()
+        for i, size in enumerate(_sizes(target_sizes, original_sizes, len(masks))):
             kept = scores[i] > self._threshold
             scale = (1, 1) if size is None else size[::-1]
+            probs = masks[i][kept][:, None].sigmoid()
             yield {
                 "scores": scores[i][kept],
                 "boxes": boxes[i][kept] * boxes.new_tensor(scale * 2),
-                "mask_probs": resize(masks[i][kept][:, None].sigmoid(), size)[:, 0],
+                "mask_probs": resize(probs, size if len(probs) else None)[:, 0],
             }
 
     def _semantic(
@@ -175,6 +185,14 @@ class Sam3:
     ) -> Iterator[Tensor]:
         check_sam_family(outputs, "Sam3")
         logits = read_tensor(outputs, "semantic_seg", "batch", "1", "height", "width")
-        sizes = original_sizes if target_sizes is None else target_sizes
-        for i, size in enumerate(check_target_sizes(sizes, len(logits))):
+        check_values(semantic_seg=logits)
+        for i, size in enumerate(_sizes(target_sizes, original_sizes, len(logits))):
             yield resize(logits[i : i + 1].sigmoid(), size)[0]
+
+
+def _sizes(
+    target_sizes: Sizes | None, original_sizes: Sizes | None, batch: int
+) -> Sequence[Size | None]:
+    if target_sizes is None:
+        return check_target_sizes(original_sizes, batch, "original_sizes")
+    return check_target_sizes(target_sizes, batch)

@@ -5,7 +5,9 @@ needed: a model's outputs are recognised by their fields and by the name of thei
 and panoptic segmentation are out of scope.
 """
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..extras import optional_imports
@@ -14,6 +16,8 @@ from .outputs import (
     Sizes,
     check_queries,
     check_target_sizes,
+    check_values,
+    class_names,
     make_predictor,
     read,
     read_tensor,
@@ -42,6 +46,9 @@ _QUERY_FAMILIES = {
     "conditionaldetr": _QueryFamily(no_object=False),
 }
 
+_SAM = re.compile("([Ss]am|[Ee]dge[Tt]am)(?![a-z])")
+"""How the outputs, configurations and model types of the SAM families begin."""
+
 
 def restore_semantic_probs(
     outputs: Any, *, model: Any = None, target_sizes: Sizes | None = None
@@ -64,22 +71,25 @@ def restore_semantic_probs(
         resized, and divided by their sum over the classes (a sum of zero stays zero; the scores
         of a single class are clamped to [0, 1] instead).
     model : PreTrainedModel or its configuration, optional
-        Tells the family of query models whose `outputs` have lost their type.
+        Tells the family of query models whose `outputs` have lost their type. Any object with a
+        `config` that has a `model_type`, or whose class or a base of it has the family's name.
     target_sizes : list of (height, width) or integer tensor, shape (batch, 2), optional
-        The size of each result. By default that of the model's maps, 384 x 384 for Mask2Former.
+        The size of each result, or one (height, width) for all. By default that of the model's
+        maps, 384 x 384 for Mask2Former.
 
     Returns
     -------
     list of Tensor, shape (class, height, width)
-        Probabilities on the device of the outputs, in float64 for float64 outputs and float32
+        Probabilities on the device of the outputs, in float64 if a field is float64 and float32
         otherwise. Gradients flow through them.
 
     Raises
     ------
     TypeError
-        If `outputs` is a tuple, or a field is no real floating tensor, or a size no int.
+        If a field is no real floating tensor, `model` tells no family, or a size is no int.
     ValueError
-        If the fields, their shapes or the sizes are wrong, or the family is not supported: SAM
+        If `outputs` is a tuple, if the fields, their shapes or the sizes are wrong, fields lie on
+        different devices or hold NaN or infinity, or the family is not supported: SAM
         (see `rankseg.integration.sam`), EoMT, models with `pred_masks` alone.
 
     Examples
@@ -158,6 +168,7 @@ def _restore(outputs: Any, model: Any, target_sizes: Sizes | None) -> Iterator[T
 
 def _from_logits(outputs: Any, target_sizes: Sizes | None) -> Iterator[Tensor]:
     logits = read_tensor(outputs, "logits", "batch", "class", "height", "width")
+    check_values(logits=logits)
     for i, size in enumerate(check_target_sizes(target_sizes, len(logits))):
         yield _dense_probs(logits[i : i + 1], size)
 
@@ -173,7 +184,15 @@ def _from_queries(
 ) -> Iterator[Tensor]:
     classes = read_tensor(outputs, fields[0], "batch", "query", "class")
     masks = read_tensor(outputs, fields[1], "batch", "query", "height", "width")
+    if family.no_object and classes.shape[2] == 1:
+        raise ValueError(
+            f"outputs.{fields[0]} must have a class besides 'no object', "
+            f"found shape {tuple(classes.shape)}"
+        )
     check_queries(**{fields[0]: classes, fields[1]: masks})
+    check_values(**{fields[0]: classes, fields[1]: masks})
+    dtype = torch.promote_types(classes.dtype, masks.dtype)
+    classes, masks = classes.to(dtype), masks.to(dtype)
     for i, size in enumerate(check_target_sizes(target_sizes, len(classes))):
         yield _query_probs(classes[i : i + 1], masks[i : i + 1], family, size)
 
@@ -194,42 +213,53 @@ def _query_probs(classes: Tensor, masks: Tensor, family: _QueryFamily, size: Siz
 
 
 def _names(outputs: Any, model: Any) -> list[str]:
-    """Return what tells the family: the name of the outputs' type, then that of the model."""
-    names = [type(outputs).__name__.lower()]
-    if model is not None:
-        model_type = getattr(getattr(model, "config", model), "model_type", None)
-        if not isinstance(model_type, str):
-            raise TypeError(
-                "model must be a Transformers model or its configuration, with a model_type, "
-                f"found {type(model).__name__}"
-            )
-        names.append(model_type.replace("_", "").lower())
-    return names
+    """Return what tells the family: the names of the outputs' types, then those of the model."""
+    names = class_names(outputs)
+    if model is None:
+        return names
+    config = getattr(model, "config", model)
+    get = config.get if isinstance(config, Mapping) else partial(getattr, config)
+    told = [get("model_type", None), *(n for n in class_names(config) if n.endswith("Config"))]
+    told = [name for name in told if isinstance(name, str)]
+    if not told:
+        raise TypeError(
+            "model must be a Transformers model or its configuration, with a model_type, "
+            f"found {type(model).__name__}"
+        )
+    return names + told
 
 
 def _query_family(names: list[str]) -> _QueryFamily:
-    known = (_QUERY_FAMILIES[key] for n in names for key in _QUERY_FAMILIES if n.startswith(key))
-    return next(known, _QueryFamily())
+    found = (_QUERY_FAMILIES[key] for n in names for key in _QUERY_FAMILIES if _is_of(n, key))
+    return next(found, _QueryFamily())
+
+
+def _is_of(name: str, family: str) -> bool:
+    return name.replace("_", "").lower().startswith(family)
 
 
 def _refuse(outputs: Any, names: list[str]) -> None:
     """Refuse families whose class probabilities cannot be told from their outputs."""
     name = type(outputs).__name__
-    if any(n.startswith(("sam", "edgetam")) for n in names):
+    if any(map(_SAM.match, names)):
         raise ValueError(
             f"{name} holds the masks of prompts or instances, no classes: use Sam1, Sam2 or Sam3 "
             "of rankseg.integration.sam"
         )
-    if any(n.startswith("eomt") for n in names):
+    has_patches = hasattr(outputs, "patch_offsets")
+    if isinstance(outputs, Mapping):
+        has_patches = "patch_offsets" in outputs
+    if has_patches or any(_is_of(n, "eomt") for n in names):
         raise ValueError(
             f"{name} is of EoMT, whose maps only its processor can put together: take the "
             "segmentation_scores of its post_process_semantic_segmentation(..., "
             "return_segmentation_scores=True), divide them by their sum over the classes, and "
             "pass them to rankseg.functional.rankseg"
         )
-    if read(outputs, "pred_masks") is not None and read(outputs, "logits") is None:
+    masks = [f for f in ("pred_masks", "semantic_seg") if read(outputs, f) is not None]
+    if masks and read(outputs, "logits") is None:
         raise ValueError(
-            f"{name} has pred_masks but no logits, and what they mean depends on the model: for "
+            f"{name} has {masks[0]} but no logits, and what they mean depends on the model: for "
             "SAM use rankseg.integration.sam; otherwise turn them into probabilities and pass "
             "them to rankseg.functional.rankseg"
         )
