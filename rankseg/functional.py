@@ -11,7 +11,7 @@ from . import arrays
 from .arrays import Array
 from .correction import Correction
 from .docstrings import shared_parameters
-from .objectives import OBJECTIVES
+from .objectives import LARGEST_SMOOTH, OBJECTIVES, Objective
 from .opening import open_rows, settled
 from .rows import Rows
 from .settings import (
@@ -220,10 +220,15 @@ def _pruning(rows: Rows, settings: Settings) -> Array:
 
 def _solve(rows: Rows, settings: Settings) -> rma.Solution:
     pruning = _pruning(rows, settings)
+    objective = _objective(settings)
     if settings.solver in NORMAL_SOLVERS:
-        return normal.solve(rows, settings.smooth, pruning, settings.solver, settings.eps)
+        return normal.solve(rows, objective.smooth, pruning, settings.solver, settings.eps)
     solver = exact if settings.solver == "exact" else rma
-    return solver.solve(rows, OBJECTIVES[settings.metric](settings.smooth), pruning)
+    return solver.solve(rows, objective, pruning)
+
+
+def _objective(settings: Settings) -> Objective:
+    return OBJECTIVES[settings.metric](min(settings.smooth, LARGEST_SMOOTH))
 
 
 def _active(rows: Rows, settings: Settings) -> Array | None:
@@ -239,7 +244,7 @@ def _labels(rows: Rows, settings: Settings) -> Array:
         labels = pointwise.most_probable(rows, _active(rows, settings))
         return _without_invalid(rows, labels, settings)
     rows = settled(rows)
-    objective = OBJECTIVES[settings.metric](settings.smooth)
+    objective = _objective(settings)
     solution = _solve(rows, settings)
     void = settings.void_index if settings.unassigned_policy == "void" else None
     labels = assignment.labels(rows, solution, objective, void)
@@ -323,8 +328,13 @@ def rankseg_rma(
         "unassigned_policy": policy,
         "void_index": check_void_index(void_index),
     }
-    if choice("output_mode", output_mode, MODES) == "multilabel" and policy == POLICIES[0]:
-        params = {}  # masks have no unassigned pixels; a policy that says otherwise is refused
+    if choice("output_mode", output_mode, MODES) == "multilabel":
+        if policy != POLICIES[0]:  # masks have no unassigned pixels
+            raise ValueError(
+                f"unassigned_policy must be {POLICIES[0]!r} with output_mode='multilabel', "
+                f"found {unassigned_policy!r}"
+            )
+        params = {}
     return rankseg(
         probs,
         metric,

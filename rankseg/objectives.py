@@ -123,4 +123,11 @@ class IoU:
 
 Objective: TypeAlias = Dice | IoU
 
+LARGEST_SMOOTH = 1e30
+"""What any larger `smooth` is computed as: masks come in the same order.
+
+The thresholds of both are 0.5 up to the number of pixels over `smooth`. Twice 1e308 is infinite,
+and so is 1e39 in float32.
+"""
+
 OBJECTIVES: dict[str, type[Objective]] = {"dice": Dice, "iou": IoU}

@@ -54,6 +54,14 @@ def test_bad_masks_are_refused(mask, error, message):
         expected_dice(np.full((1, 2, 3), 0.5), mask)
 
 
+@pytest.mark.parametrize("expected", [expected_dice, expected_iou])
+@pytest.mark.parametrize("method", ["exact", "rma"])
+def test_the_largest_smooth_gives_a_score_of_one(expected, method):
+    probs = np.random.default_rng(0).random((1, 2, 30))
+    scores = expected(probs, probs > 0.5, smooth=1e308, method=method)
+    np.testing.assert_allclose(scores, np.ones((1, 2)), rtol=1e-12)
+
+
 def test_bad_smooth_is_refused():
     with pytest.raises(ValueError, match="smooth must be finite and >= 0, found -1"):
         expected_iou(np.full((1, 2, 3), 0.5), np.zeros((1, 2, 3), bool), smooth=-1)

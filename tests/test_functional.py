@@ -391,6 +391,24 @@ def test_the_argmax_warning_points_at_the_line_of_the_caller(call):
     assert [warning.filename for warning in record] == [__file__]
 
 
+@pytest.mark.parametrize("smooth", [1e30, 1e300, 1e308])
+@pytest.mark.parametrize(
+    ("metric", "solver"),
+    [(metric, solver) for metric in ("dice", "iou") for solver in ("RMA", "exact")]
+    + [("dice", solver) for solver in ("BA", "TRNA", "BA+TRNA")],
+)
+def test_the_largest_smooth_keeps_the_order_of_masks(backend, metric, solver, smooth):
+    if backend.jit and (solver != "RMA" or smooth < 1e308):
+        pytest.skip("only RMA can be traced, and one smooth is enough to compile")
+    p = np.random.default_rng(0).random((2, 3, 40)).astype(np.float32)
+    p[np.abs(p - 0.5) < 1e-3] = 0.0
+    settings = {"metric": metric, "solver": solver, "smooth": smooth, "pruning_prob": 0.0}
+    masks = backend.call(rankseg, p, output_mode="multilabel", **settings)
+    assert np.array_equal(masks, p > 0.5)
+    if solver in ("RMA", "exact"):
+        assert np.array_equal(backend.call(rankseg, p, **settings), p.argmax(1))
+
+
 # rankseg_rma and thresholds
 
 

@@ -123,6 +123,7 @@ def test_any_kind_of_real_number_is_accepted(name, value, number):
 @pytest.mark.parametrize("smooth", [5e-324, 1e300, np.finfo(float).max])
 def test_every_finite_smooth_is_accepted(metric, smooth):
     assert call(metric=metric, smooth=smooth).shape == (1, 4)
+    assert RankSEG(metric, smooth).smooth == smooth
 
 
 @pytest.mark.parametrize("output_mode", ["multiclass", "multilabel"])
@@ -378,6 +379,11 @@ def test_a_dask_array_of_unknown_shape_is_refused():
 def test_rankseg_rma_takes_its_default_policy_in_multilabel(policy):
     masks = rankseg_rma(PROBS, output_mode="multilabel", unassigned_policy=policy)
     assert np.array_equal(masks, call(output_mode="multilabel"))
+
+
+def test_rankseg_rma_has_no_void_in_multilabel():
+    with refused(ValueError, "unassigned_policy must be 'max_score'", "found 'Void'"):
+        rankseg_rma(PROBS, output_mode="multilabel", unassigned_policy="Void")
 
 
 # The probabilities

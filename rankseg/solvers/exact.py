@@ -29,7 +29,7 @@ from math import ceil, inf
 import numpy as np
 
 from ..arrays import Array, Slab
-from ..objectives import Dice, Objective
+from ..objectives import LARGEST_SMOOTH, Dice, Objective
 from ..passes import Row
 from ..rows import Rows
 from . import generating, rma
@@ -46,6 +46,13 @@ Real rows: at most 0.0085, in the median 0.002.
 CHUNK = 4096
 """Masks that are integrated together: bounds the memory, 256 to 16384 take the same time."""
 
+NEARLY_ALL_SMOOTH = 1e8
+"""`smooth` from which RMA's masks are the answer.
+
+Its reciprocal moments err by the pixels over `smooth` squared, the integrals by rounding: from 1e9
+on they decide pixels of 0.5 at random, from 1e16 on any.
+"""
+
 PIECE = 2**13
 """Pixels whose powers are summed together: 0.11 s; 2^10 0.21. From 2^15 on BLAS takes threads,
 which doubled the time where another library had threads of its own.
@@ -59,6 +66,8 @@ def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
     """
     rows.require_values("solver 'exact'", "solver='RMA'")
     start = rma.solve(rows, objective, pruning_prob)
+    if objective.smooth >= NEARLY_ALL_SMOOTH:
+        return start
     found = [part.copy() for part in (start.threshold, start.size, start.overlap, start.score)]
     for index in zip(*(axis.tolist() for axis in np.nonzero(start.active)), strict=True):
         row = rows.host_row(index)
@@ -90,7 +99,8 @@ def best_in_row(row: Row, objective: Objective, mass: float, given: Masks) -> tu
 def score_of(row: Row, mask: np.ndarray, objective: Objective) -> float:
     """Return the expected score of any mask of a row, of the row's shape."""
     _, _, mass = row.summarize()
-    smooth, scale = objective.smooth, float(mass) + objective.smooth + 1
+    smooth = min(objective.smooth, LARGEST_SMOOTH)
+    scale = float(mass) + smooth + 1
     everything, inside = gather(row, scale, lambda slab, _: mask[slab].reshape(-1))
     _, outside = gather(row, scale, lambda slab, _: ~mask[slab].reshape(-1))
     if not mask.any():
