@@ -108,6 +108,15 @@ def test_public_names_are_exported(name):
     assert name in rankseg.__all__
 
 
+def test_the_function_and_the_modules_are_there_after_a_plain_import():
+    code = (
+        "import rankseg; rankseg.metrics.dice; from rankseg import rankseg as f;"
+        "import rankseg.functional; print(rankseg.rankseg is f is rankseg.functional.rankseg)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_every_exported_name_exists_once():
     assert all(hasattr(rankseg, name) for name in rankseg.__all__)
     assert len(set(rankseg.__all__)) == len(rankseg.__all__)

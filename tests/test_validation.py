@@ -126,6 +126,15 @@ def test_every_finite_smooth_is_accepted(metric, smooth):
     assert RankSEG(metric, smooth).smooth == smooth
 
 
+@pytest.mark.parametrize("metric", ["acc", "accuracy", " Accuracy "])
+@pytest.mark.parametrize("output_mode", ["multiclass", "multilabel"])
+def test_the_accuracy_alone_names_its_solver(metric, output_mode):
+    solver = {"multiclass": "argmax", "multilabel": "TR"}[output_mode]
+    expected = call(metric=metric, output_mode=output_mode, solver=solver)
+    assert np.array_equal(call(metric=metric, output_mode=output_mode), expected)
+    assert RankSEG(metric, output_mode=output_mode).solver == solver
+
+
 @pytest.mark.parametrize("output_mode", ["multiclass", "multilabel"])
 def test_accuracy_ignores_smooth_and_pruning_prob_but_checks_them(check, output_mode):
     settings = {"metric": "accuracy", "output_mode": output_mode}
