@@ -1,0 +1,67 @@
+"""Where the voxels of two NIfTI files lie: on one grid, on one with axes turned, or elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..extras import optional_imports
+
+CLOSE = 0.1
+"""Voxels may lie apart by this part of a voxel: writers round the affine to float32."""
+
+
+def match_grid(labels: np.ndarray, labels_path: Path, probs_path: Path, turn: bool) -> np.ndarray:
+    """Return labels on the grid of the probabilities.
+
+    Parameters
+    ----------
+    labels : array, shape (x, y, z) or (x, y)
+        What was read from `labels_path`.
+    labels_path, probs_path : Path
+        NIfTI files, whose affines are compared.
+    turn : bool
+        Whether labels are turned where their axes are only flipped or permuted.
+
+    Raises
+    ------
+    ValueError
+        If the voxels lie elsewhere, or are to be turned and `turn` is False.
+    """
+    with optional_imports():
+        import nibabel
+        from nibabel import orientations
+
+    there, here = (_affine(nibabel.load(path)) for path in (probs_path, labels_path))
+    if _distance(here, there, labels.shape) <= CLOSE:
+        return labels
+    ends = [orientations.io_orientation(affine) for affine in (here, there)]
+    turned_by = orientations.ornt_transform(*ends)
+    axes = len(labels.shape)
+    if axes == 3 and not np.isnan(turned_by).any():
+        turned = orientations.apply_orientation(labels, turned_by)
+        affine = here @ orientations.inv_ornt_aff(turned_by, labels.shape)
+        if _distance(affine, there, turned.shape) <= CLOSE:
+            if turn:
+                return np.asarray(turned)
+            names = ("".join(orientations.ornt2axcodes(end)) for end in ends)
+            raise ValueError(
+                "labels lie on another grid than the probabilities: axes run {} and {}; "
+                "reorient=True turns the labels".format(*names)
+            )
+    raise ValueError(
+        "labels lie on another grid than the probabilities: the affines of the two files place "
+        f"voxels {_distance(here, there, labels.shape):.3g} voxels apart; resample one of them"
+    )
+
+
+def _affine(image: Any) -> np.ndarray:
+    return np.asarray(image.affine, np.float64)
+
+
+def _distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Return how far apart the corners of a grid lie, in voxels of the first."""
+    ends = [(0, size - 1) for size in (*shape, 1, 1)[:3]]
+    corners = np.stack([*np.meshgrid(*ends), np.ones((2, 2, 2))]).reshape(4, -1)
+    apart = np.linalg.norm(((one - other) @ corners)[:3], axis=0)
+    return float(apart.max() / max(np.linalg.norm(one[:3, :3], axis=0).min(), 1e-12))
