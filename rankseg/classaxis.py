@@ -74,17 +74,18 @@ def doubt(probs: np.ndarray, axis: int, valid: np.ndarray | None = None) -> Sums
     if sums.size == 0 or _are_one(sums, probs.shape[axis]):
         return None
     others = (other for other in reversed(range(probs.ndim)) if other != axis)
-    found = next((a for a in others if probs.shape[a] > 1 and _sum_to_one(probs, a)), None)
+    found = next((a for a in others if probs.shape[a] > 1 and sums_to_one(probs, a)), None)
     return Sums(found, float(np.median(sums)))
 
 
-def _sum_to_one(probs: np.ndarray, axis: int) -> bool:
+def sums_to_one(probs: np.ndarray, axis: int) -> bool:
+    """Say whether half of some pixels or more sum to 1 over an axis."""
     sums = _sums(probs, axis, None)
     return sums.size > 0 and _are_one(sums, probs.shape[axis])
 
 
 def _are_one(sums: np.ndarray, classes: int) -> bool:
-    return 2 * np.count_nonzero(np.abs(sums - 1) <= tolerance(classes)) >= len(sums)
+    return bool(2 * np.count_nonzero(np.abs(sums - 1) <= tolerance(classes)) >= len(sums))
 
 
 def _sums(probs: np.ndarray, axis: int, valid: np.ndarray | None) -> np.ndarray:

@@ -84,7 +84,9 @@ def test_four_axes_are_a_batch(batch_npy, tmp_path):
 
 
 def test_no_batched_makes_four_axes_a_volume(batch_npy, tmp_path):
-    predict(batch_npy, tmp_path / "out.npy", "--no-batched")
+    line = refuse("predict", batch_npy, "-o", tmp_path / "out.npy", "--no-batched")
+    assert "over axis 1, not over axis 0: --batched" in line
+    predict(batch_npy, tmp_path / "out.npy", "--no-batched", "--no-check-sums")
     expected = rankseg(np.load(batch_npy)[None])[0]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -155,7 +157,12 @@ def test_accuracy_chooses_its_own_solver(npy, probs, tmp_path):
 )
 def test_activations(tmp_path, logits, activation, function):
     np.save(tmp_path / "logits.npy", logits)
-    predict(tmp_path / "logits.npy", tmp_path / "out.npy", "--activation", activation)
+    options = ("--activation", activation)
+    if activation == "sigmoid":
+        line = refuse("predict", tmp_path / "logits.npy", "-o", tmp_path / "out.npy", *options)
+        assert "--mode multilabel is for probabilities that are independent" in line
+        options += ("--no-check-sums",)
+    predict(tmp_path / "logits.npy", tmp_path / "out.npy", *options)
     expected = rankseg(function(logits)[None])[0]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -432,7 +439,7 @@ def test_compare_draws_a_picture(tmp_path, with_image, shape):
     np.save(tmp_path / "probs.npy", softmax(make_logits((1, 4, *shape)), axis=1))
     options = ["--compare", tmp_path / "compare.png"]
     if with_image:
-        Image.new("LA", (40, 30), 128).save(tmp_path / "image.png")
+        Image.new("LA", (3 * shape[1], 3 * shape[0]), 128).save(tmp_path / "image.png")
         options += ["--image", tmp_path / "image.png"]
     predict(tmp_path / "probs.npy", tmp_path / "out.npy", *options)
     with Image.open(tmp_path / "compare.png") as picture:
@@ -554,9 +561,11 @@ def test_batch_of_one_axis_too_few(tmp_path):
 
 def test_one_class_needs_multilabel(tmp_path):
     np.save(tmp_path / "probs.npy", np.full((1, 4, 4), 0.6))
-    line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
-    assert "multilabel" in line
-    predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--mode", "multilabel")
+    arguments = (tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
+    assert "needs --mode multilabel" in refuse("predict", *arguments, "--mode", "multiclass")
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy")
+    predict(tmp_path / "probs.npy", tmp_path / "same.npy", "--mode", "multilabel")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.load(tmp_path / "same.npy"))
 
 
 @pytest.mark.parametrize("dtype", [bool, complex, "S2"])

@@ -196,7 +196,7 @@ def test_what_fails_leaves_nothing_behind(data, tmp_path, monkeypatch):
         (("--json", "nowhere/r.json"), "no such folder"),
         (("--resume",), "--resume needs"),
         (("--solver", "BA"), "solver 'BA' is not supported"),
-        (("--pruning-prob", "2"), "pruning_prob must be in"),
+        (("--pruning-prob", "2"), "--pruning-prob must be in"),
         (("--group", "("), "group must be a regular expression"),
         (("--group", "nothing"), "no usable case"),
         (("--scale", "0"), "scale must be positive"),

@@ -154,6 +154,9 @@ class Average:
         return Parts(np.where(counted, scores, 0), counts, counts)
 
 
+IMAGE_FIRST = Average()
+
+
 def as_scores(parts: Parts) -> np.ndarray:
     r"""Return one number a case, whose mean over the cases is the mean that the parts make.
 

@@ -30,7 +30,9 @@ def match_grid(labels: np.ndarray, labels_path: Path, probs_path: Path, turn: bo
     """
     with optional_imports():
         import nibabel
-        from nibabel import orientations
+        from nibabel import orientations as turning
+
+    orientations: Any = turning
 
     there, here = (_affine(nibabel.load(path)) for path in (probs_path, labels_path))
     if _distance(here, there, labels.shape) <= CLOSE:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def _olds(text: str) -> list[int]:
     return [int(text)]
 
 
-def _pairs_of_text(text: str) -> dict[int | str, int]:
+def _pairs_of_text(text: str) -> dict[Any, Any]:
     path = Path(text)
     if path.suffix in (".txt", ".json"):
         text = path.read_text(encoding="utf-8")
@@ -126,12 +127,12 @@ def _pairs_of_text(text: str) -> dict[int | str, int]:
             if not isinstance(content, dict):
                 raise ValueError(f"{path}: label_map must be an object of old and new labels")
             return content
-    pairs: dict[int | str, int] = {}
+    pairs: dict[Any, Any] = {}
     for part in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
         old, colon, new = part.partition(":")
         if not colon:
             raise ValueError(f"label_map must be OLD:NEW,..., found {part!r}")
-        pairs[old] = new  # type: ignore[assignment]
+        pairs[old] = new
     return pairs
 
 

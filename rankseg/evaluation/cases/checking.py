@@ -78,7 +78,13 @@ def checked_cases(
 
 def no_usable_case(problems: dict[str, str]) -> ValueError:
     """Return the error to raise when no case is left."""
-    reasons = [f"{name}: {reason}" for name, reason in sorted(problems.items())[:3]]
+    names: dict[str, list[str]] = {}
+    for name, reason in sorted(problems.items()):
+        names.setdefault(reason, []).append(name)
+    reasons = [
+        f"{first}{f' and {len(others)} more' if others else ''}: {reason}"
+        for reason, (first, *others) in list(names.items())[:3]
+    ]
     return ValueError(f"no usable case; {'; '.join(reasons) or 'there is none at all'}")
 
 

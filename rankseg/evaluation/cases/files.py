@@ -220,7 +220,7 @@ class Cases:
                 continue
         return False
 
-    def axis_in_file(self, axis: int, ndim: int) -> tuple[int, int | None]:
+    def axis_in_file(self, axis: int, ndim: int) -> tuple[int, int]:
         """Return the class axis in the file, and which one another axis of a `Case` was there.
 
         `axis` is one of the probabilities of a `Case`, of `ndim` axes.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..averages import Average, Parts, mean_of
+from ..averages import IMAGE_FIRST, Average, Parts, mean_of
 from ..cases.census import Census, add_up
 from ..statistics import FEWEST_GROUPS, LEVEL, paired_interval
 from .methods import Method
@@ -92,7 +92,7 @@ class Evaluation:
     settings: dict[str, Any]
     bootstrap: int
     seed: int
-    averages: tuple[Average, ...] = (Average(),)
+    averages: tuple[Average, ...] = (IMAGE_FIRST,)
     class_names: tuple[str, ...] = ()
 
     @property
