@@ -13,8 +13,8 @@ from .rows import Rows
 PIXELS = 64
 """Pixels that are looked at. Their classes lie far apart in memory: 40 us on 21x512x512, 1 %."""
 
-FEWEST = 16
-"""Arrays of fewer pixels say too little to be doubted."""
+FEWEST = 64
+"""Arrays of fewer values say too little to be doubted."""
 
 # Where they lie along each axis, as parts of its length: irrational steps meet no pattern.
 _PLACES = np.modf(np.outer(np.arange(PIXELS) + 0.5, np.sqrt([2, 3, 5, 7, 11, 13, 17, 19])))[0]
@@ -68,7 +68,7 @@ def doubt(probs: np.ndarray, axis: int, valid: np.ndarray | None = None) -> Sums
     >>> doubt(probs, axis=0).axis
     2
     """
-    if prod(probs.shape) < FEWEST * probs.shape[axis]:
+    if prod(probs.shape) < FEWEST:
         return None
     sums = _sums(probs, axis, valid)
     if sums.size == 0 or _are_one(sums, probs.shape[axis]):
@@ -79,13 +79,14 @@ def doubt(probs: np.ndarray, axis: int, valid: np.ndarray | None = None) -> Sums
 
 
 def sums_to_one(probs: np.ndarray, axis: int) -> bool:
-    """Say whether half of some pixels or more sum to 1 over an axis."""
+    """Say whether nine of ten pixels sum to 1 over an axis, more than sums of other values do."""
     sums = _sums(probs, axis, None)
-    return sums.size > 0 and _are_one(sums, probs.shape[axis])
+    return sums.size > 0 and _are_one(sums, probs.shape[axis], 0.9)
 
 
-def _are_one(sums: np.ndarray, classes: int) -> bool:
-    return bool(2 * np.count_nonzero(np.abs(sums - 1) <= tolerance(classes)) >= len(sums))
+def _are_one(sums: np.ndarray, classes: int, part: float = 0.5) -> bool:
+    near = np.abs(sums - 1) <= tolerance(classes)
+    return bool(np.count_nonzero(near) >= part * len(sums))
 
 
 def _sums(probs: np.ndarray, axis: int, valid: np.ndarray | None) -> np.ndarray:
@@ -129,11 +130,11 @@ def doubt_of_total(total: float, shape: Sequence[int], axis: int) -> Sums | None
 
     Another axis than this is only found where the sum fits that one closely.
     """
-    pixels = prod(shape)
-    if pixels < FEWEST * shape[axis]:
+    values = prod(shape)
+    if values < FEWEST:
         return None
-    typical = total * shape[axis] / pixels
-    fits = [a for a, size in enumerate(shape) if size > 1 and abs(total * size / pixels - 1) < 0.01]
+    typical = total * shape[axis] / values
+    fits = [a for a, size in enumerate(shape) if size > 1 and abs(total * size / values - 1) < 0.01]
     if not fits or abs(typical - 1) <= tolerance(shape[axis]):
         return None
     return Sums(fits[-1], typical)
