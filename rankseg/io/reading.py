@@ -164,7 +164,10 @@ def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     image: Any = nibabel.load(path)
     data = image.dataobj
     scaled = (getattr(data, "slope", 1), getattr(data, "inter", 0)) != (1, 0)
-    values = np.asanyarray(data.get_scaled(np.float32) if scaled else data)
+    if scaled:  # NumPy would make float64 of it
+        values: np.ndarray = image.get_fdata(dtype=np.float32, caching="unchanged")
+    else:
+        values = np.asanyarray(data)
     vectors = values.ndim == 5 and values.shape[3] == 1  # ITK's (x, y, z, 1, class)
     return values[:, :, :, 0] if vectors else values
 

@@ -62,9 +62,9 @@ def checked_cases(
             problems[name] = "several cases have this name; the first one counts"
         elif name not in skip:
             try:
-                case = check_case(take(), classes, output_mode, void_index)
-                if check_sums and output_mode == "multiclass":
-                    _check_sums(case.probs, cases)
+                case = check_case(
+                    take(), classes, output_mode, void_index, cases if check_sums else None
+                )
             except (TypeError, ValueError) as error:
                 problems[name] = " ".join(str(error).split())
             else:
@@ -116,8 +116,17 @@ def _as_case(item: Any, position: str) -> Case:
     return Case(str(name), probs, labels, str(name))
 
 
-def check_case(case: Case, classes: int | None, output_mode: str, void_index: int) -> Case:
+def check_case(
+    case: Case,
+    classes: int | None,
+    output_mode: str,
+    void_index: int,
+    of: Iterable[Any] | None = None,
+) -> Case:
     """Return a case with checked NumPy arrays.
+
+    `of` are the cases that it is of, whose files' class axis a message may name; without them
+    probabilities need not sum to 1.
 
     Raises
     ------
@@ -138,6 +147,8 @@ def check_case(case: Case, classes: int | None, output_mode: str, void_index: in
         raise ValueError(
             f"probs has one class, of shape {probs.shape}, which is for output_mode='multilabel'"
         )
+    if of is not None and not multilabel:
+        _check_sums(probs, of)
     expected = probs.shape if multilabel else probs.shape[1:]
     if labels.shape == (1, *expected):  # a channel axis of pictures
         labels = labels[0]
