@@ -53,7 +53,8 @@ def dice(
         The prediction. The dtype says which of two forms it has:
 
         - integer: label maps (batch, \*spatial), one class per pixel. A pixel whose value lies
-          outside [0, num_classes) is predicted as no class at all.
+          outside [0, num_classes) is predicted as no class at all. Whole numbers in a floating
+          dtype are the same; masks of 0 and 1 are not, and refused where they show: cast them.
         - boolean: masks (batch, class, \*spatial), which may overlap.
     target : array
         The label, in the same form and of the same shape as `pred`.
@@ -450,7 +451,7 @@ def _check_labels(
 
 
 def _as_integers(xp: ModuleType, labels: Array) -> Array:
-    """Return floats that are whole numbers, and unsigned integers PyTorch lacks most of, as int64.
+    """Return floats that are whole numbers, and unsigned integers that PyTorch does little with, as integers.
 
     Values are not looked at in lazy arrays or under ``jax.jit``, where floats stay and are refused.
     """
@@ -459,8 +460,8 @@ def _as_integers(xp: ModuleType, labels: Array) -> Array:
     known = kind_of(labels) not in ("lazy", "traced")
     if not xp.isdtype(labels.dtype, "real floating") or not known:
         return labels
-    whole = bool(xp.all(labels == xp.round(labels)))
-    return xp.astype(labels, xp.int64) if whole else labels
+    whole = (labels == xp.round(labels)) & (xp.abs(labels) < 2**31)
+    return xp.astype(labels, xp.int32) if bool(xp.all(whole)) else labels
 
 
 def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) -> bool:
@@ -481,8 +482,7 @@ def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) ->
         return False
     if num_classes > 2 and len(shape) > 3:
         return True
-    sums = xp.sum(xp.astype(labels, xp.int64), axis=1)
-    return bool(xp.all(sums == 1))
+    return bool(xp.all(xp.sum(labels, axis=1) == 1))
 
 
 def _refuse_one_hot(xp: ModuleType, name: str, labels: Array, num_classes: int | None) -> None:
