@@ -31,6 +31,9 @@ __all__ = [
     "overlap",
 ]
 
+_FEWEST = 64
+"""Arrays of fewer values are never taken for masks of a wrong dtype."""
+
 
 def dice(
     pred: Array,
@@ -451,7 +454,7 @@ def _check_labels(
 
 
 def _as_integers(xp: ModuleType, labels: Array) -> Array:
-    """Return floats that are whole numbers, and unsigned integers that PyTorch does little with, as integers.
+    """Return whole numbers in floats, and unsigned integers of PyTorch, as integers that compare.
 
     Values are not looked at in lazy arrays or under ``jax.jit``, where floats stay and are refused.
     """
@@ -460,7 +463,7 @@ def _as_integers(xp: ModuleType, labels: Array) -> Array:
     known = kind_of(labels) not in ("lazy", "traced")
     if not xp.isdtype(labels.dtype, "real floating") or not known:
         return labels
-    whole = (labels == xp.round(labels)) & (xp.abs(labels) < 2**31)
+    whole = (labels == xp.round(labels)) & (xp.abs(labels) < 2.0**31)
     return xp.astype(labels, xp.int32) if bool(xp.all(whole)) else labels
 
 
@@ -468,12 +471,12 @@ def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) ->
     """Say whether integers are masks (batch, class, *spatial) of 0 and 1, not label maps.
 
     Label maps of two classes may be of such a shape and of such values: masks are only those that
-    exclude each other. Values are not looked at in lazy arrays or under ``jax.jit``.
+    exclude each other, and few values are none. Values are not looked at in lazy arrays or under ``jax.jit``.
     """
     if num_classes is None or num_classes < 2 or xp.isdtype(labels.dtype, "bool"):
         return False
     shape = tuple(labels.shape)
-    if len(shape) < 3 or shape[1] != num_classes or math.prod(shape) == 0:
+    if len(shape) < 3 or shape[1] != num_classes or math.prod(shape) < _FEWEST:
         return False
     if kind_of(labels) in ("lazy", "traced"):
         return False

@@ -490,7 +490,7 @@ def test_whole_numbers_may_be_floats(backend):
         backend.asarray(target.astype(np.float32)),
         num_classes=3,
     )
-    np.testing.assert_allclose(backend.to_numpy(found), dice(pred, target, num_classes=3), 1e-6)
+    np.testing.assert_allclose(backend.numpy(found), dice(pred, target, num_classes=3), 1e-6)
     with pytest.raises(TypeError, match="integer"):
         dice(
             backend.asarray(pred + np.float32(0.5)),
