@@ -471,7 +471,8 @@ def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) ->
     """Say whether integers are masks (batch, class, *spatial) of 0 and 1, not label maps.
 
     Label maps of two classes may be of such a shape and of such values: masks are only those that
-    exclude each other, and few values are none. Values are not looked at in lazy arrays or under ``jax.jit``.
+    exclude each other, and few values are none. Values are not looked at in lazy arrays or under
+    ``jax.jit``.
     """
     if num_classes is None or num_classes < 2 or xp.isdtype(labels.dtype, "bool"):
         return False
