@@ -100,8 +100,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/classaxis.py",
-        'if rows.reads != "now" or source.batch == 0:',
-        "if source.batch == 0:",
+        'elif source.valid is None and "summary" in vars(rows):',
+        "elif source.valid is None:",
         "tests/test_classaxis.py",
     ),
     Mutation(

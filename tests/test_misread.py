@@ -553,6 +553,16 @@ def test_integers_are_no_logits(folders):
     assert "activation is for floating-point" in read(paths, activation="softmax")[1]["case0"]
 
 
+def test_hidden_files_that_macos_leaves_are_no_cases(folders, tmp_path):
+    from rankseg.integration.nnunet import saved_cases
+
+    paths = folders(make_cases(), ("npz", "npy"))
+    (paths[0] / "._case0.npz").write_bytes(b"not an archive")
+    assert [path.name for path in saved_cases(paths[0])] == [f"case{i}.npz" for i in range(3)]
+    assert_equal(read(paths)[0], make_cases())
+    assert "3 of 3 files" in printed("predict", paths[0], "-o", tmp_path / "out")
+
+
 def test_files_for_folders(folders):
     paths = folders(make_cases())
     line = refuse("evaluate", paths[0] / "case0.npy", paths[1] / "case0.npy")

@@ -28,7 +28,7 @@ def one_of(names: Iterable[str], *flags: str, help: str, **more: Any) -> Any:
             raise typer.BadParameter(str(error)) from error
 
     def complete(incomplete: str) -> list[str]:
-        return [name for name in allowed if name.lower().startswith(incomplete.lower())]
+        return [name for name in allowed if name.startswith(incomplete)]
 
     metavar = f"[{'|'.join(allowed)}]"
     return typer.Option(

@@ -154,7 +154,9 @@ def _choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> st
         key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
     if key not in names:
         problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
-        raise ValueError(f"{problem} {', '.join(map(str, names))}")
+        argument = "labels_key" if usual is LABELS_KEYS else "probs_key"
+        listed = ", ".join(map(str, names))
+        raise ValueError(f"{problem} {listed}, as by {argument}={(names or ['...'])[0]}")
     return key
 
 
