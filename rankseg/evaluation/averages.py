@@ -46,7 +46,8 @@ class Parts(NamedTuple):
         under = draws @ self.under
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(under > 0, draws @ self.over / under, 1.0)
-        return np.where(draws @ self.counts > 0, ratio, np.nan)
+        counts = under if self.counts is self.under else draws @ self.counts
+        return np.where(counts > 0, ratio, np.nan)
 
 
 def mean_of(columns: np.ndarray) -> np.ndarray:

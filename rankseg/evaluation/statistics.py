@@ -102,9 +102,8 @@ def paired_interval(
     ends = np.full((2, columns), np.nan)
     if len(set(groups)) < 2:
         return ends[0], ends[1]
-    differences = np.concatenate(
-        [one(draws) - other(draws) for draws in resample(groups, times, seed)]
-    )
+    drawn = (draws.astype(np.float64) for draws in resample(groups, times, seed))  # as BLAS wants
+    differences = np.concatenate([one(draws) - other(draws) for draws in drawn])
     tail = 100 * (1 - LEVEL) / 2
     for column, values in enumerate(differences.T):
         values = values[~np.isnan(values)]  # a draw may hold no case with a rare class

@@ -1,5 +1,6 @@
 """From records to conclusions: means, gains over the baseline, and how sure they are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -122,12 +123,12 @@ class Evaluation:
     @cached_property
     def results(self) -> tuple[Result, ...]:
         """A result for each average, metric, convention and method, the baseline included."""
-        results = []
+        results: list[Result] = []
         for average, metric, presence in product(self.averages, METRICS, PRESENCES):
-            baseline = self._scores(0, average, metric, presence)
-            for index, name in enumerate(self.names):
-                scores = self._scores(index, average, metric, presence)
-                results.append(self._compare(name, average, metric, presence, scores, baseline))
+            found = [
+                self._scores(index, average, metric, presence) for index in range(len(self.names))
+            ]
+            results += self._compare(average.name, metric, presence, found)
         return tuple(results)
 
     def result(self, method: str, metric: str, presence: str, average: str | None = None) -> Result:
@@ -261,40 +262,40 @@ class Evaluation:
         )
 
     def _compare(
-        self,
-        method: str,
-        average: Average,
-        metric: str,
-        presence: str,
-        scores: "_Scores",
-        baseline: "_Scores",
-    ) -> Result:
-        low, high = paired_interval(
-            scores.estimate,
-            baseline.estimate,
-            [record.group for record in self.records],
-            self.bootstrap,
-            self.seed,
-        )
-        once = np.ones((1, len(self.records)))
-        found = scores.estimate(once)[0]
-        gain = found - baseline.estimate(once)[0]
-        return Result(
-            method,
-            metric,
-            presence,
-            score=float(found[0]),
-            gain=float(gain[0]),
-            low=float(low[0]),
-            high=float(high[0]),
-            groups=self.groups,
-            gains=scores.cases - baseline.cases,
-            class_score=found[1:],
-            class_gain=gain[1:],
-            class_low=low[1:],
-            class_high=high[1:],
-            average=average.name,
-        )
+        self, average: str, metric: str, presence: str, found: "list[_Scores]"
+    ) -> Iterator[Result]:
+        """Yield a result for the scores of each method; the first is the baseline."""
+        baseline, count = found[0], len(found)
+
+        def estimates(draws: np.ndarray) -> np.ndarray:
+            return np.concatenate([scores.estimate(draws) for scores in found], axis=1)
+
+        def of_baseline(draws: np.ndarray) -> np.ndarray:
+            return np.tile(baseline.estimate(draws), count)
+
+        groups = [record.group for record in self.records]
+        low, high = paired_interval(estimates, of_baseline, groups, self.bootstrap, self.seed)
+        once = np.ones((1, len(groups)))
+        means = estimates(once)[0]
+        parts = (means, means - of_baseline(once)[0], low, high)
+        columns = (part.reshape(count, -1) for part in parts)
+        for name, scores, mean, gain, lower, upper in zip(self.names, found, *columns, strict=True):
+            yield Result(
+                name,
+                metric,
+                presence,
+                score=float(mean[0]),
+                gain=float(gain[0]),
+                low=float(lower[0]),
+                high=float(upper[0]),
+                groups=self.groups,
+                gains=scores.cases - baseline.cases,
+                class_score=mean[1:],
+                class_gain=gain[1:],
+                class_low=lower[1:],
+                class_high=upper[1:],
+                average=average,
+            )
 
 
 class _Scores(NamedTuple):
