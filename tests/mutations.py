@@ -240,12 +240,6 @@ MUTATIONS = [
         "tests/test_averages.py",
     ),
     Mutation(
-        "rankseg/evaluation/compare/results.py",
-        'by_class = average if average.name == "dataset" else replace(average, name="class-first")',
-        'by_class = replace(average, name="class-first")',
-        "tests/test_averages.py",
-    ),
-    Mutation(
         "rankseg/evaluation/tuning/crossvalidation.py",
         "return Scorer(case, metric, self.source.void_index, calibration, self.average)",
         "return Scorer(case, metric, self.source.void_index, calibration)",

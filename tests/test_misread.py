@@ -242,6 +242,16 @@ def test_masks_of_0_and_255_give_no_verdict(folders, dtype, form, spatial):
     assert "--label-map 255:1" in line
 
 
+def test_masks_of_faint_objects_give_no_verdict_either(folders):
+    """What is void is mostly claimed by the background."""
+    cases = [
+        (np.stack([1 - p / 5, p / 5]), (np.random.default_rng(0).random(p.shape) < p / 5) * 255)
+        for p, _ in make_maps()
+    ]
+    with pytest.raises(ValueError, match="no label has class 1"):
+        evaluate(Cases(*folders(cases)))
+
+
 @pytest.mark.parametrize("classes", [3, 5])
 def test_a_class_that_is_void_is_noticed(folders, classes):
     cases = list(make_cases(classes, (24, 24)))
@@ -344,6 +354,27 @@ def test_a_nifti_volume_of_one_structure(folders, tmp_path, form, mode):
     expected = rankseg(maps[0][0][None, None], output_mode="multilabel")[0, 0]
     np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
     np.testing.assert_array_equal(image.affine, affine)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_slices_of_a_nifti_volume_are_no_classes(folders, tmp_path, axis):
+    maps = list(make_maps((5, 6, 7)))
+    paths = folders(maps, ("nii.gz", "nii.gz"))
+    good, problems = read(paths, "multilabel", class_axis=axis)
+    assert not good
+    assert all(f"leave class_axis={axis} out" in reason for reason in problems.values())
+    options = ("--mode", "multilabel", "--class-axis", axis)
+    arguments = ("predict", paths[0] / "case0.nii.gz", "-o", tmp_path / "out.nii.gz", *options)
+    assert f"leave --class-axis {axis % 3} out" in refuse(*arguments)
+    printed(*arguments, "--no-check-sums")
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_nifti_image_may_have_its_classes_third(folders, axis):
+    cases = list(make_cases())
+    paths = folders(cases, ("nii.gz", "npy"), lambda p: np.moveaxis(p, 0, axis))
+    assert_equal(read(paths, class_axis=axis)[0], cases)
+    assert_equal(read(paths)[0], cases)
 
 
 def test_a_volume_of_one_structure_in_another_format_is_said(folders):

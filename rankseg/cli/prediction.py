@@ -10,6 +10,7 @@ import numpy as np
 
 from ..activations import activate
 from ..classaxis import doubt, sums_to_one
+from ..io.geometry import is_a_volume, volume_with_class_axis
 from ..io.reading import (
     PROBS_KEYS,
     as_probabilities,
@@ -99,6 +100,7 @@ class Prediction:
             by_axes = array.ndim >= 4 and not is_nifti(path)
             self.batched = by_axes if options.batched is None else options.batched
         class_axis = class_axis if self.binary else self._find_class_axis(array.shape)
+        self._refuse_slices(array, class_axis)
         self.array = array if self.batched else array[None]
         self.class_axis = class_axis if self.batched else class_axis + 1
         if self.classes == 1:
@@ -120,6 +122,16 @@ class Prediction:
         values = as_probabilities(array, self.divisor)
         axes = range(array.ndim - 1, -1, -1)
         return next((a for a in axes if values.shape[a] > 1 and sums_to_one(values, a)), None)
+
+    def _refuse_slices(self, array: np.ndarray, class_axis: int) -> None:
+        """Refuse to take the slices of a NIfTI volume for classes."""
+        options = self.options
+        if not is_nifti(self.path) or self.binary or not options.check_sums:
+            return
+        values = as_probabilities(array, self.divisor)
+        if options.activation is None and is_a_volume(values, class_axis):
+            reason = with_flags(volume_with_class_axis(array.shape, class_axis))
+            raise CommandError(f"{self.path}: {reason}; --no-check-sums takes it for the classes")
 
     def _expect_masks(self, shape: tuple[int, ...]) -> None:
         if self.multilabel:

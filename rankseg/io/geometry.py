@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..classaxis import doubt
 from ..extras import optional_imports
 
 CLOSE = 0.1
@@ -54,6 +55,24 @@ def match_grid(labels: np.ndarray, labels_path: Path, probs_path: Path, turn: bo
     raise ValueError(
         "labels lie on another grid than the probabilities: the affines of the two files place "
         f"voxels {_distance(here, there, labels.shape):.3g} voxels apart; resample one of them"
+    )
+
+
+def is_a_volume(probs: np.ndarray, axis: int) -> bool:
+    """Say whether the values of a NIfTI file are a volume (x, y, z), and no axis has classes.
+
+    The format's first three axes are those of space; two-dimensional images whose third axis has
+    the classes are told by what values sum to.
+    """
+    return probs.ndim == 3 and doubt(probs, axis % 3) is not None
+
+
+def volume_with_class_axis(shape: tuple[int, ...], axis: int) -> str:
+    """Say why the class axis that was named is none."""
+    return (
+        f"NIfTI of shape {shape} is a volume (x, y, z) of one structure, as values do not sum to 1 "
+        f"over an axis: leave class_axis={axis} out; independent maps of classes are (x, y, 1, "
+        "class)"
     )
 
 

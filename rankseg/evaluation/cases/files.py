@@ -10,7 +10,7 @@ import numpy as np
 
 from ...activations import activate, check_activation
 from ...classaxis import doubt
-from ...io.geometry import match_grid
+from ...io.geometry import is_a_volume, match_grid, volume_with_class_axis
 from ...io.labels import LabelMap
 from ...io.reading import (
     LABELS_KEYS,
@@ -247,6 +247,8 @@ class Cases:
         if axis is not None:
             if not -values.ndim <= axis < values.ndim:
                 raise ValueError(f"no class axis {axis} in the shape {values.shape}")
+            if nifti and is_a_volume(self._probabilities(values, axis), axis):
+                raise ValueError(volume_with_class_axis(values.shape, axis))
             return axis % values.ndim
         fits = labels.shape in (values.shape, (1, *values.shape))
         if self._one_class or (fits and (values.ndim == 2 or (nifti and values.ndim == 3))):
