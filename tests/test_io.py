@@ -137,10 +137,18 @@ def test_a_full_disk_is_an_error_where_room_cannot_be_reserved(tmp_path, monkeyp
     ],
 )
 @pytest.mark.parametrize("shape", [(1, -1), (-1,), (-1, 1, 1)])
-def test_labels_that_are_to_be_others(given, labels, expected, shape):
-    found = LabelMap.parse(given)(np.array(labels).reshape(shape))
+@pytest.mark.parametrize("dtype", [None, "uint8", "uint16"])
+def test_labels_that_are_to_be_others(given, labels, expected, shape, dtype):
+    labels = np.array(labels, dtype if min(labels) >= 0 else None)
+    found = LabelMap.parse(given)(labels.reshape(shape))
     np.testing.assert_array_equal(found, np.array(expected).reshape(shape))
-    assert found.dtype == np.int64
+    assert found.dtype.itemsize == 1
+
+
+def test_new_labels_take_little_room():
+    for new, dtype in ((255, "uint8"), (256, "uint16"), (-1, "int16"), (70_000, "uint32")):
+        assert LabelMap({1: new})(np.array([0, 1], np.uint8)).dtype == dtype
+    assert LabelMap({1: 2})(np.zeros((0, 3), np.uint8)).shape == (0, 3)
 
 
 def test_a_map_of_labels_in_a_file(tmp_path):

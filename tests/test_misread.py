@@ -278,6 +278,14 @@ def test_a_border_of_void_and_a_missing_class_are_told_but_not_refused(folders):
     assert "no label has class 5" in text
 
 
+def test_a_class_as_void_is_told(folders):
+    paths = folders(make_cases())
+    text = " ".join(printed("evaluate", *paths, "--void-index", "0").split())
+    assert "--void-index 0 is a class too" in text
+    assert "--ignore-class 0 leaves the class out of the means instead" in text
+    assert "is a class too" not in printed("evaluate", *paths, "--ignore-class", "0")
+
+
 @pytest.mark.parametrize("value", [2, 128, 200, -1, 1000])
 def test_values_outside_are_refused_with_the_way_out(folders, value):
     paths = folders(make_cases(2), labels=lambda t: t.astype(np.int16) * value)

@@ -40,6 +40,7 @@ from .folders import (
     VoidIndex,
     class_list,
     is_explicit,
+    label_notes,
     mode_of,
     names_of,
 )
@@ -203,7 +204,8 @@ def evaluate(
             if measured is not None:
                 measured.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
         print_evaluation(evaluation, Console(highlight=False))
-        print_notes({*cases.notes, *evaluation.census.notes(evaluation.class_names)})
+        labels_say = label_notes(evaluation.census, void_index, evaluation.class_names)
+        print_notes({*cases.notes, *labels_say})
         for path in filter(None, (output, json_output)):
             typer.echo(f"Written: {path}")
         if log is not None and evaluation.problems:

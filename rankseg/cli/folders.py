@@ -7,6 +7,7 @@ import typer
 
 from ..evaluation import Cases
 from ..evaluation.averages import EMPTIES
+from ..evaluation.cases.census import Census
 from ..evaluation.cases.files import ORDERS
 from ..io.labels import class_names
 from ..settings import Settings
@@ -160,3 +161,14 @@ def is_explicit(context: typer.Context, name: str) -> bool:
     """Return whether an option was written on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def label_notes(census: Census, void_index: int, names: tuple[str, ...] = ()) -> list[str]:
+    """Return what a user has to know of the labels."""
+    notes = census.notes(names)
+    if 0 <= void_index < len(census.area):
+        notes.append(
+            f"--void-index {void_index} is a class too: what is predicted on its pixels never "
+            f"counts; --ignore-class {void_index} leaves the class out of the means instead"
+        )
+    return notes

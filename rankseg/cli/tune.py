@@ -31,6 +31,7 @@ from .folders import (
     VoidIndex,
     class_list,
     is_explicit,
+    label_notes,
     mode_of,
 )
 from .options import (
@@ -165,7 +166,8 @@ def tune(
             record = {"probs": str(probs), "labels": str(labels), **(tuning.config.tuned or {})}
             replace(tuning.config, tuned=record).save(output, overwrite)
         print_tuning(tuning, Console(highlight=False))
-        print_notes({*cases.notes, *(tuning.census.notes() if tuning.census else ())})
+        labels_say = label_notes(tuning.census, void_index) if tuning.census else ()
+        print_notes({*cases.notes, *labels_say})
         typer.echo(f"Written: {output}")
         report_problems(tuning.problems)
 
