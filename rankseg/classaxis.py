@@ -111,6 +111,8 @@ def warn_about_classes(rows: Rows, axis: int) -> None:
     Lazy and traced arrays are not looked at.
     """
     source = rows.source
+    if rows.reads != "now":
+        return
     shape = [source.batch, *source.spatial]
     shape.insert(axis, source.classes)
     if isinstance(source.probs, np.ndarray):

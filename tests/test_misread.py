@@ -295,6 +295,22 @@ def test_values_outside_are_refused_with_the_way_out(folders, value):
     assert_equal(read(paths, label_map={value: 1})[0], make_cases(2))
 
 
+@pytest.mark.parametrize("values", [(0, 255), (0, 1, 255)])
+def test_masks_of_0_and_255_beside_maps_of_one_structure(folders, values):
+    paths = folders(make_maps(), labels=lambda t: np.array(values, np.uint8)[t * (len(values) - 1)])
+    if len(values) == 3:
+        for i in range(3):
+            mask = np.load(paths[1] / f"case{i}.npy")
+            mask[:4] = 1
+            np.save(paths[1] / f"case{i}.npy", mask)
+    good, problems = read(paths, "multilabel")
+    assert not good
+    assert all("in [0, 2), found 255" in reason for reason in problems.values())
+    assert ("label_map={255: 1}" in problems["case0"]) == (len(values) == 2)
+    assert ("masks have no void" in problems["case0"]) == (len(values) == 3)
+    assert len(read(paths, "multilabel", label_map="255:1")[0]) == 3
+
+
 def test_labels_from_1(folders):
     paths = folders(make_cases(), labels=lambda t: t + 1)
     assert "found 3" in read(paths)[1]["case0"]

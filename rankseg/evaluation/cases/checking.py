@@ -220,10 +220,10 @@ def _check_labels(labels: np.ndarray, count: int, void_index: int | None) -> np.
     if wrong.any():
         found = labels[wrong][0]
         allowed = f"in [0, {count})" + ("" if void_index is None else f" or void ({void_index})")
-        raise ValueError(
-            f"labels must be {allowed}, found {found}; label_map={{{found}: {count - 1}}} would "
-            f"make it {count - 1}"
-        )
+        hint = f"label_map={{{found}: {count - 1}}} would make it {count - 1}"
+        if void_index is None and np.any(labels == 1):  # 0, 1 and more: hardly a mask of 0 and 255
+            hint = "masks have no void, which labels of background and class have"
+        raise ValueError(f"labels must be {allowed}, found {found}; {hint}")
     return labels
 
 
