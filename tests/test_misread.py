@@ -603,6 +603,62 @@ def test_logits(folders, activation):
         assert "output_mode='multilabel'" in read(paths, activation="sigmoid")[1]["case0"]
 
 
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "masks"])
+@pytest.mark.parametrize("shape", [(24, 32, 3), (40, 30, 1), (18, 16, 4), (24, 6, 8, 2)])
+@pytest.mark.parametrize("batched", [False, True])
+def test_classes_last_are_noticed_where_sums_do_not_tell(folders, tmp_path, kind, shape, batched):
+    rng = np.random.default_rng(0)
+    values = rng.random(shape) if kind == "masks" else rng.normal(size=shape)
+    options = () if kind == "softmax" else ("--mode", "multilabel")
+    options += () if kind == "masks" else ("--activation", kind)
+    options += ("--batched",) if batched else ("--no-batched",)
+    np.save(tmp_path / "in.npy", values[None] if batched else values)
+    arguments = ("predict", tmp_path / "in.npy", "-o", tmp_path / "out.npy", *options)
+    assert "--class-axis -1 says that they are last" in refuse(*arguments)
+    if shape[-1] > 1 or kind != "softmax":
+        printed(*arguments, "--class-axis", "-1")
+    if not batched:
+        paths = folders([(values, rng.random(shape) < 0.5)])
+        read_as = {} if kind == "masks" else {"activation": kind}
+        reason = read(paths, "multilabel", **read_as)[1]["case0"]
+        assert "class_axis=-1 says that the classes are last" in reason
+        if shape[-1] > 1 or kind != "softmax":
+            assert len(read(paths, "multilabel", class_axis=-1, **read_as)[0]) == 1
+
+
+def test_few_lines_of_many_classes_may_be_first(folders):
+    cases = [(p, p > 0.5) for p in np.random.default_rng(0).random((3, 60, 7, 9), np.float32)]
+    paths = folders(cases)
+    assert "class_axis=0 that they are first" in read(paths, "multilabel")[1]["case0"]
+    assert_equal(read(paths, "multilabel", class_axis=0)[0], cases)
+    assert_equal(read(folders(make_cases(60, (7, 9))))[0], make_cases(60, (7, 9)))
+
+
+@pytest.mark.parametrize("form", ["npy", "nii.gz"])
+def test_one_class_has_no_softmax(folders, tmp_path, form):
+    spatial = (12, 15) if form == "npy" else (5, 6, 7)
+    paths = folders(make_maps(spatial), (form, form), lambda p: np.log(p / (1 - p)))
+    for activation in ("softmax", "sigmoid"):
+        good, problems = read(paths, "multilabel", activation=activation)
+        command = ("predict", paths[0] / f"case0.{form}", "-o", tmp_path / f"out.{form}")
+        options = ("--activation", activation)
+        if activation == "softmax":
+            assert not good
+            assert all("activation='sigmoid' is for one" in r for r in problems.values())
+            assert "--activation sigmoid is for one" in refuse(*command, *options)
+        else:
+            assert_equal(good, [(p[None], t[None]) for p, t in make_maps(spatial)])
+            printed(*command, *options)
+
+
+def test_the_class_axis_of_logits_in_nifti_is_said(folders):
+    cases = list(make_cases(spatial=(5, 6, 7)))
+    for axis in (0, -1):
+        paths = folders(cases, ("nii.gz", "npy"), lambda p: np.moveaxis(np.log(p), 0, axis))  # noqa: B023
+        assert "class_axis=-1" in read(paths, activation="softmax")[1]["case0"]
+        assert_equal(read(paths, activation="softmax", class_axis=axis)[0], cases)
+
+
 def test_integers_are_no_logits(folders):
     paths = folders(make_cases(), probs=lambda p: np.rint(255 * p).astype(np.uint8))
     assert "activation is for floating-point" in read(paths, activation="softmax")[1]["case0"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..activations import activate
 from ..classaxis import doubt, sums_to_one
-from ..io.geometry import is_a_volume, volume_with_class_axis
+from ..io.geometry import is_a_volume, looks_channels_last, volume_with_class_axis
 from ..io.reading import (
     PROBS_KEYS,
     as_probabilities,
@@ -105,6 +105,8 @@ class Prediction:
         self.class_axis = class_axis if self.batched else class_axis + 1
         if self.classes == 1:
             self._expect_masks(array.shape)
+        elif options.class_axis is None and (self.multilabel or options.activation is not None):
+            self._refuse_long_axis(array.shape, class_axis)
 
     def _is_binary(self, array: np.ndarray) -> bool:
         """Say whether the map is of one structure, without a class axis."""
@@ -133,7 +135,20 @@ class Prediction:
             reason = with_flags(volume_with_class_axis(array.shape, class_axis))
             raise CommandError(f"{self.path}: {reason}; --no-check-sums takes it for the classes")
 
+    def _refuse_long_axis(self, shape: tuple[int, ...], axis: int) -> None:
+        """Refuse lines of an image as classes, where values need not sum to 1 over these."""
+        if looks_channels_last(shape, axis):
+            raise CommandError(
+                f"{self.path}: the shape {shape} is hardly one with the classes on axis {axis}: "
+                f"--class-axis -1 says that they are last, --class-axis {axis} that they are not"
+            )
+
     def _expect_masks(self, shape: tuple[int, ...]) -> None:
+        if self.options.activation == "softmax":
+            raise CommandError(
+                f"{self.path}: --activation softmax needs two classes or more, found one in the "
+                f"shape {shape}: --activation sigmoid is for one"
+            )
         if self.multilabel:
             return
         if self.options.mode_said:

@@ -139,7 +139,7 @@ class Average:
         """
         over = intersection * (2.0 if metric == "dice" else 1.0)
         under = union + (intersection if metric == "dice" else 0.0)
-        one = self.empty == "one" and presence == "either"
+        one = self.empty == "one"
         if self.name == "dataset":
             counts = present if presence == "label" else np.ones_like(present) if one else under > 0
             counts = counts & selected

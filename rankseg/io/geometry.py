@@ -58,6 +58,15 @@ def match_grid(labels: np.ndarray, labels_path: Path, probs_path: Path, turn: bo
     )
 
 
+def looks_channels_last(shape: tuple[int, ...], axis: int) -> bool:
+    """Say whether an axis is hardly that of the classes, where values do not tell: it is too long.
+
+    An image (height, width, class) has few classes beside its lines; of maps (class, height, width)
+    only those of many classes and few pixels look like that.
+    """
+    return len(shape) > 2 and shape[axis] > 4 * shape[-1]
+
+
 def is_a_volume(probs: np.ndarray, axis: int) -> bool:
     """Say whether the values of a NIfTI file are a volume (x, y, z), and no axis has classes.
 

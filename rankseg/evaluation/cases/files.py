@@ -10,7 +10,12 @@ import numpy as np
 
 from ...activations import activate, check_activation
 from ...classaxis import doubt
-from ...io.geometry import is_a_volume, match_grid, volume_with_class_axis
+from ...io.geometry import (
+    is_a_volume,
+    looks_channels_last,
+    match_grid,
+    volume_with_class_axis,
+)
 from ...io.labels import LabelMap
 from ...io.reading import (
     LABELS_KEYS,
@@ -255,12 +260,30 @@ class Cases:
             return None
         if nifti and values.ndim > 1:
             return self._axis_of_nifti(values)
+        if looks_channels_last(values.shape, 0) and not self._sums_tell(values):
+            raise ValueError(
+                f"the shape {values.shape} is hardly (class, *spatial): class_axis=-1 says that "
+                "the classes are last, class_axis=0 that they are first"
+            )
         return 0
+
+    def _sums_tell(self, values: np.ndarray) -> bool:
+        """Say whether values sum to 1 over some axis, which is then checked by that."""
+        if self._activation is not None:
+            return False
+        probs = self._probabilities(values, 0)
+        found = doubt(probs, 0)
+        return found is None or found.axis is not None
 
     def _axis_of_nifti(self, values: np.ndarray) -> int:
         last = values.ndim - 1
         if values.shape[last] == 1:
             return last
+        if self._activation is not None:
+            raise ValueError(
+                f"the shape {values.shape} of a NIfTI file does not tell which axis has the "
+                "classes of logits: class_axis=-1 says the last"
+            )
         probs = self._probabilities(values, last)
         first = next((axis for axis in (last, 0) if doubt(probs, axis) is None), None)
         if first is None:
@@ -278,6 +301,11 @@ class Cases:
                 raise ValueError(
                     f"activation is for floating-point logits, found {values.dtype} that stand "
                     f"for probabilities times {divisor:g}"
+                )
+            if self._activation == "softmax" and (axis is None or values.shape[axis] == 1):
+                raise ValueError(
+                    f"activation='softmax' needs two classes or more, found one in the shape "
+                    f"{values.shape}: activation='sigmoid' is for one"
                 )
             probs = activate(as_probabilities(values, None), self._activation, axis or 0)
             self.notes.add(f"{self._activation} turned logits into probabilities")
