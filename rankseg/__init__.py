@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from . import distribution, functional
+from .classaxis import ClassAxisWarning
 from .distribution import RefinedNormal, RefinedNormalPB
 from .functional import Thresholds, rankdice_ba, rankseg, rankseg_rma, thresholds
 from .predictor import RankSEG
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from . import plotting as plotting
 
 __all__ = [
+    "ClassAxisWarning",
     "RankSEG",
     "RefinedNormal",
     "RefinedNormalPB",

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from . import arrays
 from .arrays import Array
+from .classaxis import warn_about_classes
 from .correction import Correction
 from .docstrings import shared_parameters
 from .objectives import LARGEST_SMOOTH, OBJECTIVES, Objective
@@ -140,6 +141,8 @@ def predict(
     rows = open_rows(probs, class_axis, valid, correction)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     multiclass = settings.output_mode == "multiclass"
+    if multiclass:
+        warn_about_classes(rows, class_axis % probs.ndim)
     result = _labels(rows, settings) if multiclass else _masks(rows, settings)
     result = arrays.from_numpy(result, like=probs)
     return result if multiclass else array_namespace(result).moveaxis(result, 1, class_axis)

@@ -16,12 +16,23 @@ from numbers import Integral
 from types import ModuleType
 from typing import Literal
 
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj, is_torch_array
 
-from .arrays import Array, count, kind_of, state_dtype
+from .arrays import Array, count, dtype_name, kind_of, state_dtype
 from .expected import expected_dice, expected_iou
 
-__all__ = ["class_presence", "dice", "expected_dice", "expected_iou", "iou", "mean_score"]
+__all__ = [
+    "class_presence",
+    "dice",
+    "expected_dice",
+    "expected_iou",
+    "iou",
+    "mean_score",
+    "overlap",
+]
+
+_FEWEST = 64
+"""Arrays of fewer values are never taken for masks of a wrong dtype."""
 
 
 def dice(
@@ -45,7 +56,8 @@ def dice(
         The prediction. The dtype says which of two forms it has:
 
         - integer: label maps (batch, \*spatial), one class per pixel. A pixel whose value lies
-          outside [0, num_classes) is predicted as no class at all.
+          outside [0, num_classes) is predicted as no class at all. Whole numbers in a floating
+          dtype are the same; masks of 0 and 1 are not, and refused where they show: cast them.
         - boolean: masks (batch, class, \*spatial), which may overlap.
     target : array
         The label, in the same form and of the same shape as `pred`.
@@ -85,7 +97,7 @@ def dice(
     >>> dice(pred, target, num_classes=3, ignore_index=255).round(3)
     array([[0.857, 0.667,   nan]])
     """
-    xp = _check_pair(pred, target, num_classes, ignore_index)
+    xp, pred, target = _check_pair(pred, target, num_classes, ignore_index)
     intersection, union = _overlap(xp, pred, target, num_classes, ignore_index)
     return _ratio(xp, 2 * intersection, intersection + union)  # |P| + |T| = |P & T| + |P | T|
 
@@ -136,9 +148,51 @@ def iou(
     >>> iou(pred, target).round(3)
     array([[0.667, 1.   ]])
     """
-    xp = _check_pair(pred, target, num_classes, ignore_index)
+    xp, pred, target = _check_pair(pred, target, num_classes, ignore_index)
     intersection, union = _overlap(xp, pred, target, num_classes, ignore_index)
     return _ratio(xp, intersection, union)
+
+
+def overlap(
+    pred: Array,
+    target: Array,
+    *,
+    num_classes: int | None = None,
+    ignore_index: int | None = None,
+) -> tuple[Array, Array]:
+    r"""Return the sizes of intersection and union of each image and class.
+
+    Added up over a data set they give its Dice, :math:`2 I / (I + U)`, and its IoU,
+    :math:`I / U`, of all pixels together.
+
+    Parameters
+    ----------
+    pred, target, num_classes, ignore_index
+        As for :func:`dice`.
+
+    Returns
+    -------
+    intersection, union : array
+        Pixels (batch, class) that are in prediction and label, and in either, as floating-point
+        numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`dice`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankseg.metrics import overlap
+    >>> target = np.array([[[0, 0, 1, 1]], [[0, 0, 0, 1]]])
+    >>> pred = np.array([[[0, 0, 1, 1]], [[0, 0, 1, 1]]])
+    >>> both, either = (part.sum(axis=0) for part in overlap(pred, target, num_classes=2))
+    >>> both / either  # IoU of the data set
+    array([0.8 , 0.75])
+    """
+    xp, pred, target = _check_pair(pred, target, num_classes, ignore_index)
+    return _overlap(xp, pred, target, num_classes, ignore_index)
 
 
 def class_presence(
@@ -168,8 +222,9 @@ def class_presence(
     >>> class_presence(np.array([[[0, 0], [0, 2]]]), num_classes=3)
     array([[ True, False,  True]])
     """
-    xp = _check_labels("target", target, num_classes, ignore_index)
+    xp, target = _check_labels("target", target, num_classes, ignore_index)
     _check_values(xp, target, num_classes, ignore_index)
+    _refuse_one_hot(xp, "target", target, num_classes)
     valid = _valid_pixels(xp, target, ignore_index)
     masks = _class_masks(xp, target, num_classes, valid)
     return xp.stack([count(xp, mask, mask.ndim - 1) > 0 for mask in masks], axis=1)
@@ -327,10 +382,11 @@ def _nanmean(xp: ModuleType, scores: Array, axis: int) -> Array:
 
 def _check_pair(
     pred: Array, target: Array, num_classes: int | None, ignore_index: int | None
-) -> ModuleType:
-    """Check prediction and label, and return their namespace."""
-    xp = _check_labels("target", target, num_classes, ignore_index)
-    if _check_labels("pred", pred, num_classes, ignore_index) is not xp:
+) -> tuple[ModuleType, Array, Array]:
+    """Check prediction and label, and return their namespace and them, as integers or bool."""
+    xp, target = _check_labels("target", target, num_classes, ignore_index)
+    other, pred = _check_labels("pred", pred, num_classes, ignore_index)
+    if other is not xp:
         raise TypeError(
             f"pred and target must be arrays of one library, found {type(pred)} and {type(target)}"
         )
@@ -344,15 +400,22 @@ def _check_pair(
             "pred and target must have the same shape, "
             f"found {tuple(pred.shape)} and {tuple(target.shape)}"
         )
+    _refuse_one_hot(xp, "target", target, num_classes)
     _check_values(xp, target, num_classes, ignore_index)
-    return xp
+    if _looks_like_masks(xp, pred, num_classes) and int(xp.max(target)) <= 1:  # or an empty label
+        _refuse_one_hot(xp, "pred", pred, num_classes)
+    return xp, pred, target
 
 
 def _check_labels(
     name: str, labels: Array, num_classes: int | None, ignore_index: int | None
-) -> ModuleType:
-    """Check label maps or masks but for their values, and return their namespace."""
+) -> tuple[ModuleType, Array]:
+    """Check label maps or masks but for their values, and return their namespace and them.
+
+    Whole numbers in a floating dtype become integers.
+    """
     xp = _namespace(name, labels)
+    labels = _as_integers(xp, labels)
     _check_int("num_classes", num_classes)
     _check_int("ignore_index", ignore_index)
     if num_classes is not None and num_classes < 1:
@@ -387,7 +450,51 @@ def _check_labels(
             f"{name} must be label maps of an integer dtype or masks of dtype bool, "
             f"found {labels.dtype}"
         )
-    return xp
+    return xp, labels
+
+
+def _as_integers(xp: ModuleType, labels: Array) -> Array:
+    """Return whole numbers in floats, and unsigned integers of PyTorch, as integers that compare.
+
+    Values are not looked at in lazy arrays or under ``jax.jit``, where floats stay and are refused.
+    """
+    if dtype_name(labels.dtype) in ("uint16", "uint32") and is_torch_array(labels):
+        return labels.to(xp.int64)
+    known = kind_of(labels) not in ("lazy", "traced")
+    if not xp.isdtype(labels.dtype, "real floating") or not known:
+        return labels
+    whole = (labels == xp.round(labels)) & (xp.abs(labels) < 2.0**31)
+    return xp.astype(labels, xp.int32) if bool(xp.all(whole)) else labels
+
+
+def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) -> bool:
+    """Say whether integers are masks (batch, class, *spatial) of 0 and 1, not label maps.
+
+    Label maps of two classes may be of such a shape and of such values: masks are only those that
+    exclude each other, and few values are none. Values are not looked at in lazy arrays or under
+    ``jax.jit``.
+    """
+    if num_classes is None or num_classes < 2 or xp.isdtype(labels.dtype, "bool"):
+        return False
+    shape = tuple(labels.shape)
+    if len(shape) < 3 or shape[1] != num_classes or math.prod(shape) < _FEWEST:
+        return False
+    if kind_of(labels) in ("lazy", "traced"):
+        return False
+    low, high = int(xp.min(labels)), int(xp.max(labels))
+    if low < 0 or high != 1:
+        return False
+    if num_classes > 2 and len(shape) > 3:
+        return True
+    return bool(xp.all(xp.sum(labels, axis=1) == 1))
+
+
+def _refuse_one_hot(xp: ModuleType, name: str, labels: Array, num_classes: int | None) -> None:
+    if _looks_like_masks(xp, labels, num_classes):
+        raise ValueError(
+            f"{name} must be label maps if integer, found what look like masks of 0 and 1 with a "
+            f"class axis, of shape {tuple(labels.shape)}: cast them to bool"
+        )
 
 
 def _namespace(name: str, array: Array) -> ModuleType:

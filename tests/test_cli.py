@@ -14,6 +14,8 @@ from rankseg import RankSEG, __version__
 from rankseg.activations import sigmoid, softmax
 from rankseg.calibration import Calibration
 from rankseg.cli import prediction
+from rankseg.cli.app import app
+from rankseg.cli.errors import with_flags
 from rankseg.config import Config
 from rankseg.evaluation import Cases
 from rankseg.functional import rankseg
@@ -84,7 +86,9 @@ def test_four_axes_are_a_batch(batch_npy, tmp_path):
 
 
 def test_no_batched_makes_four_axes_a_volume(batch_npy, tmp_path):
-    predict(batch_npy, tmp_path / "out.npy", "--no-batched")
+    line = refuse("predict", batch_npy, "-o", tmp_path / "out.npy", "--no-batched")
+    assert "over axis 1, not over axis 0: --batched" in line
+    predict(batch_npy, tmp_path / "out.npy", "--no-batched", "--no-check-sums")
     expected = rankseg(np.load(batch_npy)[None])[0]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -104,7 +108,8 @@ def test_a_volume_is_not_taken_for_a_batch(tmp_path, dtype):
 
 
 def test_batched_makes_three_axes_a_batch_of_lines(npy, probs, tmp_path):
-    predict(npy, tmp_path / "out.npy", "--batched")
+    options = ("--batched", "--no-check-sums")
+    predict(npy, tmp_path / "out.npy", *options)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), rankseg(probs))
 
 
@@ -155,7 +160,12 @@ def test_accuracy_chooses_its_own_solver(npy, probs, tmp_path):
 )
 def test_activations(tmp_path, logits, activation, function):
     np.save(tmp_path / "logits.npy", logits)
-    predict(tmp_path / "logits.npy", tmp_path / "out.npy", "--activation", activation)
+    options = ("--activation", activation)
+    if activation == "sigmoid":
+        line = refuse("predict", tmp_path / "logits.npy", "-o", tmp_path / "out.npy", *options)
+        assert "--mode multilabel is for probabilities that are independent" in line
+        options += ("--no-check-sums",)
+    predict(tmp_path / "logits.npy", tmp_path / "out.npy", *options)
     expected = rankseg(function(logits)[None])[0]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -432,7 +442,7 @@ def test_compare_draws_a_picture(tmp_path, with_image, shape):
     np.save(tmp_path / "probs.npy", softmax(make_logits((1, 4, *shape)), axis=1))
     options = ["--compare", tmp_path / "compare.png"]
     if with_image:
-        Image.new("LA", (40, 30), 128).save(tmp_path / "image.png")
+        Image.new("LA", (3 * shape[1], 3 * shape[0]), 128).save(tmp_path / "image.png")
         options += ["--image", tmp_path / "image.png"]
     predict(tmp_path / "probs.npy", tmp_path / "out.npy", *options)
     with Image.open(tmp_path / "compare.png") as picture:
@@ -554,9 +564,11 @@ def test_batch_of_one_axis_too_few(tmp_path):
 
 def test_one_class_needs_multilabel(tmp_path):
     np.save(tmp_path / "probs.npy", np.full((1, 4, 4), 0.6))
-    line = refuse("predict", tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
-    assert "multilabel" in line
-    predict(tmp_path / "probs.npy", tmp_path / "out.npy", "--mode", "multilabel")
+    arguments = (tmp_path / "probs.npy", "-o", tmp_path / "out.npy")
+    assert "needs --mode multilabel" in refuse("predict", *arguments, "--mode", "multiclass")
+    predict(tmp_path / "probs.npy", tmp_path / "out.npy")
+    predict(tmp_path / "probs.npy", tmp_path / "same.npy", "--mode", "multilabel")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.load(tmp_path / "same.npy"))
 
 
 @pytest.mark.parametrize("dtype", [bool, complex, "S2"])
@@ -947,3 +959,52 @@ def test_a_long_legend_is_cut():
     legend = comparison_figure(labels, labels[::-1], 40).legends[0]
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts[-2:] == ["and 16 more", "no difference"]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("output_mode='multilabel' is for masks", "--mode multilabel is for masks"),
+        ("void_index must be an int, found 'x'", "--void-index must be an int, found 'x'"),
+        ("pruning_prob[1] must be in [0, 1]", "--pruning-prob[1] must be in [0, 1]"),
+        ("use label_map={255: 1} here", "use --label-map 255:1 here"),
+        ("label_map={'#ff0000': 1}, or so", "--label-map #ff0000:1, or so"),
+        ("class_axis=-1, or check_sums=False", "--class-axis -1, or --no-check-sums"),
+        ("reorient=True turns", "--reorient turns"),
+        ("one_class=True: a map", "--binary: a map"),
+        ("check_labels=False says", "--void-index 255 says"),
+        ("labels must be in [0, 3)", "labels must be in [0, 3)"),
+        ("the group of a name, my_scale=3", "the group of a name, my_scale=3"),
+    ],
+)
+def test_messages_of_the_library_name_options(message, expected):
+    assert with_flags(message) == expected
+
+
+@pytest.mark.parametrize("option", ["--metric", "--solver", "--mode", "--activation"])
+def test_choices_are_completed(option):
+    import typer
+
+    command = typer.main.get_command(app).commands["predict"]
+    (parameter,) = (one for one in command.params if option in one.opts)
+    names = [one.value for one in parameter.shell_complete(None, "")]
+    assert names == parameter.metavar.strip("[]").split("|")
+    found = [one.value for one in parameter.shell_complete(None, names[0][:2])]
+    assert found == [name for name in names if name.startswith(names[0][:2])]
+
+
+def test_options_of_labels_reach_the_solver(npy, probs, tmp_path):
+    options = ("--unassigned-policy", "VOID", "--void-index", 200, "--refine", 2)
+    predict(npy, tmp_path / "out.npy", *options, "--pruning-prob", 0.9)
+    segment = RankSEG(pruning_prob=0.9, unassigned_policy="void", void_index=200, refine=2)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), segment(probs[None])[0])
+    arguments = ("predict", npy, "-o", tmp_path / "new.npy", "--void-index", 200)
+    assert "--void-index 200 requires --unassigned-policy void" in refuse(*arguments)
+
+
+def test_a_picture_of_other_proportions_is_refused(npy, tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "image.png")
+    drawn = ("--compare", tmp_path / "c.png", "--image", tmp_path / "image.png")
+    line = refuse("predict", npy, "-o", tmp_path / "out.npy", *drawn)
+    assert "--image must have the proportions of the labels, 12 x 15, found 30 x 40" in line
+    assert only(tmp_path, "image.png", "probs.npy")

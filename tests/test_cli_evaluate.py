@@ -196,7 +196,7 @@ def test_what_fails_leaves_nothing_behind(data, tmp_path, monkeypatch):
         (("--json", "nowhere/r.json"), "no such folder"),
         (("--resume",), "--resume needs"),
         (("--solver", "BA"), "solver 'BA' is not supported"),
-        (("--pruning-prob", "2"), "pruning_prob must be in"),
+        (("--pruning-prob", "2"), "--pruning-prob must be in"),
         (("--group", "("), "group must be a regular expression"),
         (("--group", "nothing"), "no usable case"),
         (("--scale", "0"), "scale must be positive"),
@@ -224,3 +224,58 @@ def test_missing_and_empty_folders(data, tmp_path):
 def test_a_pruning_probability_for_each_class(data, tmp_path):
     succeed(data, data, "--pruning-prob", "0.5,0.9,0.3", "--json", tmp_path / "r.json")
     assert "pruning_prob has 2 values" in refuse(data, data, "--pruning-prob", "0.5,0.9")
+
+
+def test_the_mean_and_its_classes_are_options(data, tmp_path):
+    path = tmp_path / "r.json"
+    options = ("--average", "class-first", "--average", "DATASET", "--ignore-class", "0")
+    more = ("--empty", "one", "--class-names", "sky,road,tree", "--bootstrap", "50")
+    report = ("-o", tmp_path / "r.html")
+    text = succeed(data, data, "--json", path, *options, *more, *report)
+    assert "averaged over the cases of each class, then over the classes; not counted: sky" in text
+    assert "Dice, class-first, classes in label" in text
+    assert "IoU, dataset, classes in label or prediction" in text
+    arguments = {"average": ["class-first", "dataset"], "ignore_classes": [0], "empty": "one"}
+    expected = evaluate(Cases(data, data), bootstrap=50, class_names="sky,road,tree", **arguments)
+    content = expected.to_json()
+    del content["cost"]
+    assert numbers(path) == content
+    assert content["class_names"] == ["sky", "road", "tree"]
+    page = (tmp_path / "r.html").read_text()
+    assert "not counted: sky" in page
+    assert "Dice, class-first, classes in label or prediction, in points" in page
+    for name in ("sky", "road", "tree"):
+        assert f">{name}</td>" in page or f" {name}\n" in page
+    assert (
+        f"probabilities of class {['sky', 'road', 'tree'][expected.reliability.furthest]}" in text
+    )
+
+
+def test_settings_of_labels_reach_the_methods(data, tmp_path):
+    path = tmp_path / "r.json"
+    options = ("--unassigned-policy", "void", "--refine", "2", "--metric", "dice")
+    succeed(data, data, "--json", path, *options)
+    methods = default_methods(["dice"], unassigned_policy="void", refine=2, void_index=255)
+    expected = evaluate(Cases(data, data), methods).to_json()
+    del expected["cost"]
+    found = numbers(path)
+    assert found["results"] == expected["results"]
+    assert found["settings"]["methods"] == expected["settings"]["methods"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--classes", "a"), "--classes takes classes with commas"),
+        (("--classes", "7"), "--classes must be in [0, 3)"),
+        (("--ignore-class", "-1"), "--ignore-class must be classes from 0"),
+        (("--class-names", "a,b"), "--class-names must be 3"),
+        (("--label-map", "x"), "--label-map must be OLD:NEW"),
+        (("--class-axis", "0", "--binary"), "found --class-axis 0"),
+        (("--probs-key", "x"), "as by --probs-key probs"),
+        (("--labels-key", "x"), "as by --labels-key probs"),
+        (("--group", "("), "--group must be a regular expression"),
+    ],
+)
+def test_messages_name_options(data, options, message):
+    assert message in refuse(data, data, *options)

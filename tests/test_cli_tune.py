@@ -161,3 +161,20 @@ def test_predict_refuses_a_wrong_file_of_settings(npy, tmp_path):
     path.write_text('[calibration]\nkind = "vector"\nscale = [1.0, 1.0]\n')
     assert "3 classes, but the calibration is for 2" in refuse(*command)
     assert only(tmp_path, "probs.npy", "settings.toml")
+
+
+def test_the_mean_is_an_option(data, tmp_path):
+    path = tmp_path / "t.toml"
+    options = ("--average", "class-first", "--ignore-class", "0", "--calibration", "none")
+    text = succeed("tune", data, data, "-o", path, *options, "--empty", "one")
+    expected = tune(
+        Cases(data, data),
+        average="class-first",
+        ignore_classes=[0],
+        empty="one",
+        calibrations=["none"],
+    )
+    record = Config.load(path).tuned
+    assert record["score"] == expected.config.tuned["score"]
+    assert (record["average"], record["ignore_classes"]) == ("class-first", [0])
+    assert "class-first" in text

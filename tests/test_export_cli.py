@@ -217,7 +217,7 @@ def test_node_refuses(tmp_path, arguments, message):
         (["--pruning-prob", "0.5,0.5"], "2 values"),
         (["--resize-to", "big"], "--resize-to takes input or HEIGHTxWIDTH"),
         (["--resize-to", "4x5x6"], "resize_to must be 'input' or 2 positive sizes"),
-        (["--class-axis", "7"], "class_axis=7 is no axis"),
+        (["--class-axis", "7"], "--class-axis 7 is no axis"),
         (["--name", "logits"], "the graph has a value 'logits' already"),
     ],
 )
@@ -228,7 +228,7 @@ def test_append_refuses(softmax, tmp_path, arguments, message):
 
 def test_logits_need_a_choice(logits, tmp_path):
     message = refuse("append", logits, "-o", tmp_path / "out.onnx")
-    assert "choose activation 'softmax'" in message
+    assert "choose --activation 'softmax'" in message
     assert os.listdir(tmp_path) == ["logits.onnx"]
 
 

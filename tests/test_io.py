@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from rankseg.io.labels import LabelMap, class_names
 from rankseg.io.replacing import check_target, replacing
 from rankseg.io.writing import write_npy
 
@@ -115,3 +116,86 @@ def test_a_full_disk_is_an_error_where_room_cannot_be_reserved(tmp_path, monkeyp
     else:
         with pytest.raises(OSError, match="No space left"):
             write_npy(path, parts, (5,), np.dtype(np.uint8))
+
+
+# Labels of other numbers, and names
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "expected"),
+    [
+        ("255:1", [0, 255], [0, 1]),
+        ({255: 1}, [0, 255], [0, 1]),
+        ({"255": 1}, [0, 255], [0, 1]),
+        (" 1:0, 2:1 ", [1, 2], [0, 1]),
+        ("1-3:1", [0, 1, 2, 3, 4], [0, 1, 1, 1, 4]),
+        ("-1:255", [-1, 0], [255, 0]),
+        ("7:0,*:255", [7, 0, 3], [0, 255, 255]),
+        ("cityscapes", [0, 7, 33, 11, 29], [255, 0, 18, 2, 255]),
+        ("1:2,2:1", [1, 2, 2], [2, 1, 1]),
+        ("1:0", [1.0, 2.0], [0, 2]),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, -1), (-1,), (-1, 1, 1)])
+@pytest.mark.parametrize("dtype", [None, "uint8", "uint16"])
+def test_labels_that_are_to_be_others(given, labels, expected, shape, dtype):
+    labels = np.array(labels, dtype if min(labels) >= 0 else None)
+    found = LabelMap.parse(given)(labels.reshape(shape))
+    np.testing.assert_array_equal(found, np.array(expected).reshape(shape))
+    assert found.dtype.itemsize == 1
+
+
+def test_new_labels_take_little_room():
+    for new, dtype in ((255, "uint8"), (256, "uint16"), (-1, "int16"), (70_000, "uint32")):
+        assert LabelMap({1: new})(np.array([0, 1], np.uint8)).dtype == dtype
+    assert LabelMap({1: 2})(np.zeros((0, 3), np.uint8)).shape == (0, 3)
+
+
+def test_a_map_of_labels_in_a_file(tmp_path):
+    (tmp_path / "map.txt").write_text("1:0\n2:1\n")
+    (tmp_path / "map.json").write_text('{"1": 0, "2": 1}')
+    (tmp_path / "list.json").write_text("[1]")
+    for name in ("map.txt", "map.json"):
+        assert LabelMap.parse(str(tmp_path / name))(np.array([1, 2])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="label_map must be an object"):
+        LabelMap.parse(str(tmp_path / "list.json"))
+
+
+@pytest.mark.parametrize("alpha", [3, 4])
+def test_colours_are_labels(alpha):
+    picture = np.zeros((2, 3, alpha), np.uint8)
+    picture[0, 1, :3] = (255, 16, 1)
+    found = LabelMap.parse("#000000:0,#FF1001:7")(picture)
+    assert found.tolist() == [[0, 7, 0], [0, 0, 0]]
+    with pytest.raises(ValueError, match="uint8 pictures in RGB"):
+        LabelMap.parse("#000000:0")(picture[..., 0].T)
+
+
+@pytest.mark.parametrize(
+    "given", ["1", "a:1", "1:b", "#12:1", "1:0,#000000:1", "", "*:1", {1.5: 0}, {"x": 0}]
+)
+def test_wrong_maps_of_labels(given):
+    with pytest.raises(ValueError, match="label_map must"):
+        LabelMap.parse(given)
+
+
+def test_labels_between_whole_numbers_have_no_other():
+    with pytest.raises(ValueError, match=r"whole numbers, found 0\.5"):
+        LabelMap.parse("1:0")(np.array([0.5]))
+
+
+def test_names_of_classes(tmp_path):
+    files = {
+        "lines.txt": "sky\n road \n\n",
+        "list.json": '["sky", "road"]',
+        "numbers.json": '{"1": "road", "0": "sky"}',
+        "dataset.json": '{"labels": {"sky": 0, "road": 1, "ignore": 2}}',
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        assert class_names(str(tmp_path / name)) == ("sky", "road")
+    assert class_names("sky, road") == class_names(["sky", "road"]) == ("sky", "road")
+    for text in ('{"a": "sky"}', '"sky"'):
+        (tmp_path / "wrong.json").write_text(text)
+        with pytest.raises(ValueError, match=r"wrong\.json: class_names must be"):
+            class_names(str(tmp_path / "wrong.json"))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rankseg.metrics import class_presence, dice, iou, mean_score
+from rankseg.metrics import class_presence, dice, iou, mean_score, overlap
 
 BACKENDS = ["numpy", "torch", "jax", "strict", "dask"]
 VOID = 255
@@ -440,3 +440,79 @@ class TestBadInput:
     def test_mean_score(self, scores, options, error, message):
         with pytest.raises(error, match=message):
             mean_score(scores, **options)
+
+
+# What people hand over
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("spatial", [(40,), (7, 9), (4, 5, 6)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_integer_masks_are_refused_with_the_cast(classes, spatial, dtype):
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, classes, (2, *spatial)) for _ in range(2))
+    one_hot = [np.moveaxis(np.eye(classes, dtype=dtype)[x], -1, 1) for x in (pred, target)]
+    for function in (dice, iou, overlap):
+        with pytest.raises(ValueError, match="cast them to bool"):
+            function(*one_hot, num_classes=classes)
+    with pytest.raises(ValueError, match="cast them to bool"):
+        class_presence(one_hot[1], num_classes=classes)
+    masks = [x.astype(bool) for x in one_hot]
+    expected = dice(pred, target, num_classes=classes)
+    np.testing.assert_array_equal(dice(*masks, num_classes=classes), expected)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_masks_of_which_one_is_empty_are_refused(which):
+    masks = [np.zeros((2, 3, 6, 7), int), np.zeros((2, 3, 6, 7), int)]
+    masks[which][:, 1, 2:4] = 1
+    with pytest.raises(ValueError, match="cast them to bool"):
+        dice(*masks, num_classes=3)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9), (2, 2, 8, 9), (3, 2, 5, 6), (2, 5, 8), (2, 4, 4, 4)])
+def test_label_maps_of_such_a_shape_are_label_maps(shape):
+    rng = np.random.default_rng(0)
+    for classes in (2, 3, shape[1]):
+        pred, target = (rng.integers(0, classes, shape) for _ in range(2))
+        found = dice(pred, target, num_classes=classes)
+        wide = [x.reshape(len(x), 1, -1) for x in (pred, target)]
+        np.testing.assert_allclose(found, dice(*wide, num_classes=classes))
+
+
+def test_whole_numbers_may_be_floats(backend):
+    if backend.name == "dask":
+        pytest.skip("values are not known there")
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, 3, (2, 6, 7)) for _ in range(2))
+    found = dice(
+        backend.asarray(pred.astype(np.float32)),
+        backend.asarray(target.astype(np.float32)),
+        num_classes=3,
+    )
+    np.testing.assert_allclose(backend.numpy(found), dice(pred, target, num_classes=3), 1e-6)
+    with pytest.raises(TypeError, match="integer"):
+        dice(
+            backend.asarray(pred + np.float32(0.5)),
+            backend.asarray(target.astype(np.float32)),
+            num_classes=3,
+        )
+
+
+def test_unsigned_integers_of_torch():
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch, "uint16"):
+        pytest.skip("not in this PyTorch")
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, 3, (2, 6, 7), np.uint16) for _ in range(2))
+    found = dice(torch.from_numpy(pred), torch.from_numpy(target), num_classes=3)
+    np.testing.assert_allclose(found.numpy(), dice(pred, target, num_classes=3))
+
+
+def test_overlaps_add_up_to_a_data_set():
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, 3, (5, 6, 7)) for _ in range(2))
+    both, either = (part.sum(axis=0) for part in overlap(pred, target, num_classes=3))
+    whole = [x.reshape(1, -1) for x in (pred, target)]
+    np.testing.assert_allclose(both / either, iou(*whole, num_classes=3)[0])
+    np.testing.assert_allclose(2 * both / (both + either), dice(*whole, num_classes=3)[0])

@@ -17,7 +17,13 @@ from rankseg.config import Config
 from rankseg.evaluation import Case, Cases
 from rankseg.evaluation.cases.source import Source
 from rankseg.evaluation.statistics import standard_error
-from rankseg.evaluation.tuning.candidates import Candidate, Scorer, all_candidates, target
+from rankseg.evaluation.tuning.candidates import (
+    Candidate,
+    Scorer,
+    all_candidates,
+    as_presences,
+    target,
+)
 from rankseg.evaluation.tuning.crossvalidation import CrossValidation, draw_pixels
 from rankseg.evaluation.tuning.fit import Sample, fit
 from rankseg.evaluation.tuning.folds import split
@@ -298,8 +304,9 @@ def test_the_pruning_of_classes_is_scored_on_folds_that_it_has_not_seen():
     validation.pruning = dict(zip((None, 0, 1, 2), choices, strict=True))
     found = validation.scores([Candidate(Config(), per_class=True)], "dice", "")
     for case, fold, scores in zip(cases, (0, 0, 1, 1, 2, 2), found, strict=True):
-        by_choice = [Scorer(case, "dice", 255, None)(Config(pruning_prob=p)) for p in choices]
-        np.testing.assert_array_equal(scores[0], by_choice[1 + fold])
+        scorer = Scorer(case, "dice", 255, None)
+        by_choice = [as_presences(scorer(Config(pruning_prob=p))[None])[0] for p in choices]
+        np.testing.assert_allclose(scores[0], by_choice[1 + fold])
         assert len({tuple(one) for one in by_choice}) == 4
 
 
@@ -365,7 +372,7 @@ def test_a_scorer_scores_what_rankseg_returns(metric, calibration):
         scores = getattr(metrics, metric)(found, labels[None], **form)
         present = metrics.class_presence(labels[None], **form)
         expected = [metrics.mean_score(scores, present=present), metrics.mean_score(scores)]
-        np.testing.assert_array_equal(scorer(config), expected)
+        np.testing.assert_array_equal(as_presences(scorer(config)[None])[0], expected)
     assert len(scorer.scores) < 50
 
 
@@ -397,7 +404,10 @@ def test_a_class_is_pruned_otherwise_where_that_is_clearly_better():
 
 
 def test_a_case_where_no_class_counts_moves_no_mean():
-    scores = np.array([[[0.4, 0.2]], [[np.nan, np.nan]], [[0.8, np.nan]]])
+    scores = np.array([[[0.4, 0.2]], [[np.nan, np.nan]], [[0.8, np.nan]]])[..., None, None]
+    counted = 1.0 - np.isnan(scores)
+    parts = np.concatenate([np.nan_to_num(scores), counted, counted], axis=-2)
+    scores = as_presences(parts)
     np.testing.assert_allclose(target(scores, "label").mean(axis=0), 0.6)
     np.testing.assert_allclose(target(scores, "either").mean(axis=0), 0.2)
     np.testing.assert_allclose(target(scores, "both").mean(axis=0), 0.4)

@@ -1,12 +1,39 @@
 """Every expected failure of the command line becomes one line on stderr and exit code 2."""
 
+import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..classaxis import ClassAxisWarning
 from ..extras import how_to_install
 
 EXIT_CODE = 2
+
+_FLAGS = {
+    "output_mode": "--mode",
+    "ignore_classes": "--ignore-class",
+    "ignored": "--ignore-class",
+    "one_class=True": "--binary",
+    "reorient=True": "--reorient",
+    "check_sums=False": "--no-check-sums",
+    "check_labels=False": "--void-index 255",
+}
+"""Options whose names are not those of the arguments that they stand for."""
+
+_ARGUMENTS = (
+    *("activation", "average", "bootstrap", "class_axis", "class_names", "classes", "empty"),
+    *("folds", "group", "ignore_classes", "ignored", "label_map", "labels_key", "labels_order"),
+    *("labels_pattern", "metric", "output_mode", "presence", "probs_key", "probs_pattern"),
+    *("pruning_prob", "refine", "scale", "seed", "smooth", "solver", "unassigned_policy"),
+    "void_index",
+)
+_WORDS = re.compile("|".join(re.escape(word) for word in _FLAGS if "=" in word))
+_GIVEN = re.compile(rf"\b({'|'.join(_ARGUMENTS)})=('[^']*'|\{{[^}}]*\}}|[-\w.]*[-\w])")
+_NAMED = re.compile(
+    rf"(?<![-\w])({'|'.join(_ARGUMENTS)})(?= must\b| lacks| names| is for| '|\[\d+\] must)"
+)
 
 
 class CommandError(Exception):
@@ -21,7 +48,9 @@ def one_line_errors() -> Iterator[None]:
     lack of memory and Ctrl-C are expected. Anything else is a bug and keeps its traceback.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ClassAxisWarning)  # the commands refuse instead
+            yield
     except CommandError as error:
         _exit(str(error))
     except ModuleNotFoundError as error:
@@ -51,7 +80,33 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return with_flags(" ".join(str(error).split())) or type(error).__name__
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library with the options of the commands for its arguments.
+
+    Examples
+    --------
+    >>> from rankseg.cli.errors import with_flags
+    >>> with_flags("void_index must be an int; use output_mode='multilabel', class_axis=-1")
+    '--void-index must be an int; use --mode multilabel, --class-axis -1'
+    >>> with_flags("label_map={255: 1} would make it 1")
+    '--label-map 255:1 would make it 1'
+    """
+    message = _WORDS.sub(lambda match: _FLAGS[match[0]], message)
+    message = _GIVEN.sub(lambda match: f"{_flag(match[1])} {_value(match[2])}", message)
+    return _NAMED.sub(lambda match: _flag(match[1]), message)
+
+
+def _flag(argument: str) -> str:
+    return _FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+
+
+def _value(text: str) -> str:
+    if text.startswith("{"):
+        return text[1:-1].replace("'", "").replace(": ", ":").replace(" ", "")
+    return text.strip("'")
 
 
 def _exit(message: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..evaluation import Cases, Evaluation, Method, default_methods, write_report
 from ..evaluation import evaluate as run
-from ..evaluation.compare.scores import METRICS, PRESENCES
+from ..evaluation.averages import AVERAGES
 from ..evaluation.report import tables
 from ..evaluation.report.page import load_template
 from ..io.replacing import replacing
@@ -22,13 +22,42 @@ from ..plotting import new_figure
 from ..predictor import RankSEG
 from ..settings import SCORES, Settings, Solver
 from .errors import CommandError, library_errors, one_line_errors
-from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
+from .folders import (
+    ClassAxis,
+    ClassesOption,
+    ClassNamesOption,
+    EmptyOption,
+    Group,
+    IgnoreClassOption,
+    LabelMapOption,
+    LabelsFolder,
+    LabelsKey,
+    LabelsOrder,
+    LabelsPattern,
+    ProbsFolder,
+    ProbsPattern,
+    Reorient,
+    VoidIndex,
+    class_list,
+    is_explicit,
+    label_notes,
+    mode_of,
+    names_of,
+)
 from .options import (
+    NO_ACTIVATION,
     PRUNING,
-    ModeOption,
+    SCORES_PANEL,
+    SEGMENTATION,
+    ActivationOption,
+    BinaryOption,
+    CheckSumsOption,
+    FoundModeOption,
     OverwriteOption,
+    PolicyOption,
     ProbsKeyOption,
     PruningOption,
+    RefineOption,
     ScaleOption,
     numbers,
     one_of,
@@ -40,6 +69,7 @@ _COLOURS = {"helps": "green", "hurts": "red"}
 
 
 def evaluate(
+    context: typer.Context,
     probs: ProbsFolder,
     labels: LabelsFolder,
     output: Annotated[
@@ -49,21 +79,58 @@ def evaluate(
         Path | None, typer.Option("--json", help="All the numbers, a .json file.")
     ] = None,
     metric: Annotated[
-        list[str] | None, one_of(SCORES, help="What RankSEG maximises; dice and iou if not given.")
+        list[str] | None,
+        one_of(
+            SCORES,
+            help="What RankSEG maximises; dice and iou if not given.",
+            rich_help_panel=SEGMENTATION,
+        ),
     ] = None,
     solver: Annotated[
-        list[str] | None, one_of(get_args(Solver), help="Solver of RankSEG; RMA if not given.")
+        list[str] | None,
+        one_of(
+            get_args(Solver),
+            help="Solver of RankSEG; RMA if not given.",
+            rich_help_panel=SEGMENTATION,
+        ),
     ] = None,
-    mode: ModeOption = Settings.output_mode,
+    mode: FoundModeOption = None,
     pruning_prob: PruningOption = PRUNING,
+    unassigned_policy: PolicyOption = None,
+    refine: RefineOption = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="Also compare the settings in a file of rankseg tune."),
+        typer.Option(
+            help="Also compare the settings in a file of rankseg tune.",
+            rich_help_panel=SEGMENTATION,
+        ),
     ] = None,
+    average: Annotated[
+        list[str] | None,
+        one_of(
+            AVERAGES,
+            help="Mean of the scores, several if repeated: over the classes of each case first, "
+            "the default; over the cases of each class first, as most published tables; of the "
+            "pixels of all cases; or as nnU-Net, class first without background.",
+            rich_help_panel=SCORES_PANEL,
+        ),
+    ] = None,
+    classes: ClassesOption = None,
+    ignore_class: IgnoreClassOption = None,
+    empty: EmptyOption = "nan",
+    class_names: ClassNamesOption = None,
     group: Group = None,
     void_index: VoidIndex = Settings.void_index,
-    class_axis: ClassAxis = 0,
+    class_axis: ClassAxis = None,
+    binary: BinaryOption = False,
+    activation: ActivationOption = NO_ACTIVATION,
     scale: ScaleOption = None,
+    check_sums: CheckSumsOption = True,
+    label_map: LabelMapOption = None,
+    labels_order: LabelsOrder = None,
+    reorient: Reorient = False,
+    probs_pattern: ProbsPattern = "{}",
+    labels_pattern: LabelsPattern = "{}",
     probs_key: ProbsKeyOption = None,
     labels_key: LabelsKey = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for the intervals.")] = 2000,
@@ -95,25 +162,41 @@ def evaluate(
                     scale=scale,
                     class_axis=class_axis,
                     group=group,
+                    one_class=binary,
+                    activation=None if activation == NO_ACTIVATION else activation,
+                    label_map=label_map,
+                    labels_order=labels_order,
+                    reorient=reorient,
+                    probs_pattern=probs_pattern,
+                    labels_pattern=labels_pattern,
                 )
+                found_mode = mode_of(mode, cases)
                 methods = default_methods(
                     metric or SCORES,
                     solver or ["RMA"],
-                    output_mode=mode,
+                    output_mode=found_mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+                    **_solver_params(unassigned_policy, refine, void_index),
                 )
                 if config is not None:
-                    methods += (_configured(config, mode),)
+                    methods += (_configured(config, found_mode),)
                 with case_progress(len(cases)) as progress:
                     evaluation = run(
                         cases,
                         methods,
-                        output_mode=mode,
+                        output_mode=found_mode,
                         void_index=void_index,
                         bootstrap=bootstrap,
                         seed=seed,
                         log=log,
                         progress=partial(progress, "cases"),
+                        average=average or ["image-first"],
+                        classes=class_list(classes, "--classes"),
+                        ignore_classes=class_list(ignore_class, "--ignore-class") or (),
+                        empty=empty,
+                        class_names=names_of(class_names),
+                        check_sums=check_sums,
+                        check_labels=not is_explicit(context, "void_index"),
                     )
             if report is not None:
                 method = None if config is None else config.name
@@ -121,7 +204,8 @@ def evaluate(
             if measured is not None:
                 measured.write_text(json.dumps(evaluation.to_json(), allow_nan=False, indent=1))
         print_evaluation(evaluation, Console(highlight=False))
-        print_notes(cases.notes)
+        labels_say = label_notes(evaluation.census, void_index, evaluation.class_names)
+        print_notes({*cases.notes, *labels_say})
         for path in filter(None, (output, json_output)):
             typer.echo(f"Written: {path}")
         if log is not None and evaluation.problems:
@@ -129,6 +213,12 @@ def evaluate(
         report_problems(evaluation.problems)
         if log is not None:
             log.unlink()
+
+
+def _solver_params(policy: str | None, refine: int | None, void_index: int) -> dict[str, Any]:
+    given = {"unassigned_policy": policy, "refine": refine}
+    params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return params | ({"void_index": void_index} if policy == "void" else {})
 
 
 def _configured(path: Path, mode: str) -> Method:
@@ -141,14 +231,14 @@ def _configured(path: Path, mode: str) -> Method:
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print tables of scores and cost, and the conclusions in words."""
     console.print(
-        f"{len(evaluation.records)} cases in {evaluation.groups} groups. Scores are in percent: of "
-        "each case and class, averaged over the classes, then over the cases."
+        f"{len(evaluation.records)} cases in {evaluation.groups} groups. Scores are in percent"
+        f"{tables.what_counts(evaluation)}.",
+        markup=False,
     )
-    for metric in METRICS:
-        for presence in PRESENCES:
-            lines = tables.score_lines(evaluation, metric, presence)
-            title = tables.score_title(metric, presence)
-            console.print(_table(title, tables.SCORE_HEADINGS, lines))
+    for average, metric, presence in tables.score_tables(evaluation):
+        lines = tables.score_lines(evaluation, metric, presence, average)
+        title = tables.score_title(metric, presence, average)
+        console.print(_table(title, tables.SCORE_HEADINGS, lines))
     console.print(_table("Cost per case", tables.COST_HEADINGS, tables.cost_lines(evaluation)))
     for sentence in tables.conclusions(evaluation):
         console.print(f"- {sentence}", markup=False)

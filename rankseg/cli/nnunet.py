@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..integration.nnunet import segment_folder
+from ..integration.nnunet import saved_cases, segment_folder
 from ..settings import Settings
 from .errors import library_errors, one_line_errors
 from .options import (
@@ -14,6 +14,7 @@ from .options import (
     MetricOption,
     OverwriteOption,
     PruningOption,
+    RefineOption,
     SmoothOption,
     SolverOption,
     numbers,
@@ -33,6 +34,7 @@ def nnunet(
     smooth: SmoothOption = Settings.smooth,
     solver: SolverOption = None,
     pruning_prob: PruningOption = PRUNING,
+    refine: RefineOption = None,
     config: ConfigOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -49,6 +51,7 @@ def nnunet(
             smooth=smooth,
             solver=solver,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+            refine=refine,
         )
         try:
             with new_progress() as progress, library_errors():
@@ -56,5 +59,5 @@ def nnunet(
                     folder, output, overwrite=overwrite, track=progress.track, **found
                 )
         except ExceptionGroup as failure:
-            report_failures(failure.exceptions, len(list(folder.glob("*.npz"))))
+            report_failures(failure.exceptions, len(saved_cases(folder)))
     typer.echo(f"{output}: segmentations of {len(written)} cases")

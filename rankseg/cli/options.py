@@ -8,7 +8,7 @@ import typer
 
 from ..activations import ACTIVATIONS
 from ..config import Config
-from ..settings import METRICS, MODES, SCORES, Settings, Solver
+from ..settings import METRICS, MODES, POLICIES, SCORES, Settings, Solver
 from ..validation import choice
 from .errors import CommandError, library_errors
 
@@ -27,18 +27,57 @@ def one_of(names: Iterable[str], *flags: str, help: str, **more: Any) -> Any:
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
 
-    return typer.Option(*flags, parser=parse, metavar=f"[{'|'.join(allowed)}]", help=help, **more)
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in allowed if name.startswith(incomplete)]
+
+    metavar = f"[{'|'.join(allowed)}]"
+    return typer.Option(
+        *flags, parser=parse, autocompletion=complete, metavar=metavar, help=help, **more
+    )
 
 
-MetricOption = Annotated[str, one_of(METRICS, help="What to maximise.")]
-ScoreOption = Annotated[str, one_of(SCORES, help="What to maximise.")]
-SmoothOption = Annotated[float, typer.Option(help="Smoothing constant of the metric.")]
-SolverOption = Annotated[
-    str | None, one_of(get_args(Solver), help="Solver, by default the first that suits the metric.")
+FILES = "What is in the files"
+SEGMENTATION = "Segmentation"
+SCORES_PANEL = "Scores"
+"""Groups of options in --help."""
+
+MetricOption = Annotated[
+    str, one_of(METRICS, help="What to maximise.", rich_help_panel=SEGMENTATION)
 ]
-ModeOption = Annotated[str, one_of(MODES, help="One label a pixel, or one mask a class.")]
+ScoreOption = Annotated[str, one_of(SCORES, help="What to maximise.", rich_help_panel=SEGMENTATION)]
+SmoothOption = Annotated[
+    float,
+    typer.Option(help="Smoothing constant of the metric.", rich_help_panel=SEGMENTATION),
+]
+SolverOption = Annotated[
+    str | None,
+    one_of(
+        get_args(Solver),
+        help="Solver, by default the first that suits the metric.",
+        rich_help_panel=SEGMENTATION,
+    ),
+]
+ModeOption = Annotated[
+    str,
+    one_of(MODES, help="One label a pixel, or one mask a class.", rich_help_panel=SEGMENTATION),
+]
+FoundModeOption = Annotated[
+    str | None,
+    one_of(
+        MODES,
+        help="One label a pixel, or one mask a class; by default the first, and masks where maps "
+        "are of one structure.",
+        show_default=False,
+        rich_help_panel=SEGMENTATION,
+    ),
+]
 ActivationOption = Annotated[
-    str, one_of((NO_ACTIVATION, *ACTIVATIONS), help="What turns values into probabilities.")
+    str,
+    one_of(
+        (NO_ACTIVATION, *ACTIVATIONS),
+        help="What turns values, logits then, into probabilities.",
+        rich_help_panel=FILES,
+    ),
 ]
 PruningOption = Annotated[
     str,
@@ -46,28 +85,83 @@ PruningOption = Annotated[
         metavar="P[,P...]",
         help="Leave out classes that are nowhere more probable than this; a list with commas "
         "gives each class its own.",
+        rich_help_panel=SEGMENTATION,
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    one_of(
+        POLICIES,
+        help="What becomes of a pixel that no class selected; max_score if not given.",
+        rich_help_panel=SEGMENTATION,
+    ),
+]
+VoidOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Label that --unassigned-policy void writes, outside of the classes; 255 if not "
+        "given.",
+        rich_help_panel=SEGMENTATION,
+    ),
+]
+RefineOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Passes that improve labels after overlaps are resolved; none if not given.",
+        rich_help_panel=SEGMENTATION,
     ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option(help="Settings, with calibration, from a file of rankseg tune.")
+    Path | None,
+    typer.Option(
+        help="Settings, with calibration, from a file of rankseg tune.",
+        rich_help_panel=SEGMENTATION,
+    ),
 ]
 ScaleOption = Annotated[
     float | None,
     typer.Option(
-        help="Value that stands for probability 1; for integers the largest of their type.",
+        help="Value that stands for probability 1, 100 for percent; for integers the largest of "
+        "their type if not given.",
         show_default=False,
+        rich_help_panel=FILES,
     ),
 ]
 ProbsKeyOption = Annotated[
-    str | None, typer.Option(help="Name of the probabilities in .npz and .pt files.")
+    str | None,
+    typer.Option(help="Name of the probabilities in .npz and .pt files.", rich_help_panel=FILES),
+]
+BinaryOption = Annotated[
+    bool,
+    typer.Option(
+        "--binary",
+        help="Maps are of one structure, without a class axis: (height, width) always are, NIfTI "
+        "(x, y, z) if their masks are of the same shape, other volumes need this.",
+        rich_help_panel=FILES,
+    ),
+]
+CheckSumsOption = Annotated[
+    bool,
+    typer.Option(
+        "--check-sums/--no-check-sums",
+        help="Refuse probabilities that do not sum to 1 over the classes.",
+        rich_help_panel=FILES,
+    ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+
+_FURTHER = ("unassigned_policy", "void_index", "refine")
 
 
 def settings(context: typer.Context, config: Path | None, **options: Any) -> dict[str, Any]:
     """Return arguments of `RankSEG`: the options, or what a file holds in their stead."""
     if config is None:
-        return options
+        return {
+            name: value
+            for name, value in options.items()
+            if value is not None or name not in _FURTHER
+        }
     for name in options:
         name = name.removeprefix("output_")  # --mode is output_mode
         source = context.get_parameter_source(name)

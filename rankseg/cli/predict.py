@@ -6,22 +6,28 @@ from typing import Annotated
 
 import typer
 
-from ..activations import ACTIVATIONS
 from ..io.reading import PROBS_SUFFIXES
 from ..settings import Settings
 from .errors import CommandError, one_line_errors
 from .options import (
+    FILES,
     NO_ACTIVATION,
     PRUNING,
+    ActivationOption,
+    BinaryOption,
+    CheckSumsOption,
     ConfigOption,
+    FoundModeOption,
     MetricOption,
-    ModeOption,
     OverwriteOption,
+    PolicyOption,
     ProbsKeyOption,
     PruningOption,
+    RefineOption,
     ScaleOption,
     SmoothOption,
     SolverOption,
+    VoidOption,
     numbers,
     one_of,
     settings,
@@ -46,13 +52,13 @@ def predict(
     metric: MetricOption = Settings.metric,
     smooth: SmoothOption = Settings.smooth,
     solver: SolverOption = None,
-    mode: ModeOption = Settings.output_mode,
+    mode: FoundModeOption = None,
     pruning_prob: PruningOption = PRUNING,
+    unassigned_policy: PolicyOption = None,
+    void_index: VoidOption = None,
+    refine: RefineOption = None,
     config: ConfigOption = None,
-    activation: Annotated[
-        str,
-        one_of((NO_ACTIVATION, *ACTIVATIONS), help="What turns values into probabilities."),
-    ] = NO_ACTIVATION,
+    activation: ActivationOption = NO_ACTIVATION,
     batched: Annotated[
         bool | None,
         typer.Option(
@@ -61,17 +67,21 @@ def predict(
             "more, but not in NIfTI; a single volume (class, depth, height, width) needs "
             "--no-batched.",
             show_default=False,
+            rich_help_panel=FILES,
         ),
     ] = None,
     class_axis: Annotated[
         int | None,
         typer.Option(
             help="Axis of the classes in the file, -1 for the last; by default the first of a "
-            "sample, and none in NIfTI.",
+            "sample, and none in NIfTI and in maps (height, width).",
             show_default=False,
+            rich_help_panel=FILES,
         ),
     ] = None,
+    binary: BinaryOption = False,
     scale: ScaleOption = None,
+    check_sums: CheckSumsOption = True,
     probs_key: ProbsKeyOption = None,
     form: Annotated[
         str | None,
@@ -106,14 +116,21 @@ def predict(
             solver=solver,
             output_mode=mode,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+            unassigned_policy=unassigned_policy,
+            void_index=void_index,
+            refine=refine,
         )
+        mode_said = found["output_mode"] is not None
         options = Options(
-            found,
+            found if mode_said else found | {"output_mode": Settings.output_mode},
             None if activation == NO_ACTIVATION else activation,
             batched,
             class_axis,
             scale,
             probs_key,
+            binary,
+            check_sums,
+            mode_said,
         )
         options.check()
         pairs = plan(source, output, form and f".{form}")

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..activations import activate
+from ..classaxis import doubt, sums_to_one
+from ..io.geometry import is_a_volume, looks_channels_last, volume_with_class_axis
 from ..io.reading import (
     PROBS_KEYS,
     as_probabilities,
     divisor_of,
+    doubtful_scale,
     is_nifti,
     read_array,
     read_image,
@@ -23,7 +26,7 @@ from ..io.writing import write_nifti, write_npy, write_png
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
 from ..settings import Settings
-from .errors import CommandError, describe, library_errors
+from .errors import CommandError, describe, library_errors, with_flags
 
 Track = Callable[[Iterable[int]], Iterable[int]]
 
@@ -32,8 +35,10 @@ Track = Callable[[Iterable[int]], Iterable[int]]
 class Options:
     """How files are read and segmented.
 
-    `settings` are arguments of `RankSEG`. `batched` None stands for the rule by number of axes,
-    `class_axis` None for the first axis of a sample, and `scale` None for the rule by dtype.
+    `settings` are arguments of `RankSEG`; its output mode gives way to masks for maps of one
+    structure unless it was said (`mode_said`). `batched` None stands for the rule by number of
+    axes, `class_axis` None for the first axis of a sample, `scale` None for the rule by dtype,
+    and `binary` says that there is no class axis.
     """
 
     settings: dict[str, Any]
@@ -42,11 +47,16 @@ class Options:
     class_axis: int | None = None
     scale: float | None = None
     key: str | None = None
+    binary: bool = False
+    check_sums: bool = True
+    mode_said: bool = True
 
     def check(self) -> None:
         """Refuse settings that no file could be segmented with."""
         if self.scale is not None and not 0 < self.scale < np.inf:
             raise CommandError(f"--scale must be positive and finite, found {self.scale:g}")
+        if self.binary and self.class_axis is not None:
+            raise CommandError("--binary says that there is no class axis, --class-axis names one")
         with library_errors():
             RankSEG(**self.settings)
 
@@ -55,8 +65,9 @@ class Prediction:
     """The labels of one file, each sample computed when it is asked for.
 
     An array with three axes is one sample (class, *spatial), one with four or more is a batch of
-    samples, unless the options say otherwise; one with two needs them to. A NIfTI file is one
-    sample, and whether its classes come first or last is for the options to say.
+    samples, unless the options say otherwise; one with two is a map of one structure. A NIfTI
+    file is one sample: of one structure if it has three axes and they are not said to hold
+    classes; and whether classes come first or last is for the options to say.
 
     Attributes
     ----------
@@ -68,6 +79,8 @@ class Prediction:
         Axis of the classes in `array`.
     divisor : float or None
         Value of the file that stands for probability 1, None for 1 itself.
+    settings : dict
+        Arguments of `RankSEG`.
     """
 
     def __init__(self, path: Path, options: Options) -> None:
@@ -75,13 +88,76 @@ class Prediction:
         with library_errors():
             array = read_array(path, options.key, PROBS_KEYS)
         self.divisor = divisor_of(array.dtype, options.scale)
-        self._refuse_to_guess(array)
         self._refuse_scaled_logits(array.dtype)
-        by_axes = array.ndim >= 4 and not is_nifti(path)
-        self.batched = by_axes if options.batched is None else options.batched
-        class_axis = self._find_class_axis(array.shape)
+        self.settings = options.settings
+        self.binary = self._is_binary(array)
+        if self.binary:
+            class_axis = int(bool(options.batched))
+            array = np.expand_dims(array, class_axis)
+            self.batched = bool(options.batched)
+        else:
+            self._refuse_to_guess(array)
+            by_axes = array.ndim >= 4 and not is_nifti(path)
+            self.batched = by_axes if options.batched is None else options.batched
+        class_axis = class_axis if self.binary else self._find_class_axis(array.shape)
+        self._refuse_slices(array, class_axis)
         self.array = array if self.batched else array[None]
         self.class_axis = class_axis if self.batched else class_axis + 1
+        if self.classes == 1:
+            self._expect_masks(array.shape)
+        elif options.class_axis is None and (self.multilabel or options.activation is not None):
+            self._refuse_long_axis(array.shape, class_axis)
+
+    def _is_binary(self, array: np.ndarray) -> bool:
+        """Say whether the map is of one structure, without a class axis."""
+        options = self.options
+        if options.binary or options.class_axis is not None or array.size == 0:
+            return options.binary
+        if is_nifti(self.path):
+            return array.ndim == 3 and self._axis_of_ones(array) is None
+        return array.ndim == 2 and options.batched is None and self._axis_of_ones(array) is None
+
+    def _axis_of_ones(self, array: np.ndarray) -> int | None:
+        """Return the axis over which values sum to 1, unless masks or logits are in the file."""
+        if self.options.activation is not None or (self.options.mode_said and self.multilabel):
+            return None
+        values = as_probabilities(array, self.divisor)
+        axes = range(array.ndim - 1, -1, -1)
+        return next((a for a in axes if values.shape[a] > 1 and sums_to_one(values, a)), None)
+
+    def _refuse_slices(self, array: np.ndarray, class_axis: int) -> None:
+        """Refuse to take the slices of a NIfTI volume for classes."""
+        options = self.options
+        if not is_nifti(self.path) or self.binary or not options.check_sums:
+            return
+        values = as_probabilities(array, self.divisor)
+        if options.activation is None and is_a_volume(values, class_axis):
+            reason = with_flags(volume_with_class_axis(array.shape, class_axis))
+            raise CommandError(f"{self.path}: {reason}; --no-check-sums takes it for the classes")
+
+    def _refuse_long_axis(self, shape: tuple[int, ...], axis: int) -> None:
+        """Refuse lines of an image as classes, where values need not sum to 1 over these."""
+        if looks_channels_last(shape, axis):
+            raise CommandError(
+                f"{self.path}: the shape {shape} is hardly one with the classes on axis {axis}: "
+                f"--class-axis -1 says that they are last, --class-axis {axis} that they are not"
+            )
+
+    def _expect_masks(self, shape: tuple[int, ...]) -> None:
+        if self.options.activation == "softmax":
+            raise CommandError(
+                f"{self.path}: --activation softmax needs two classes or more, found one in the "
+                f"shape {shape}: --activation sigmoid is for one"
+            )
+        if self.multilabel:
+            return
+        if self.options.mode_said:
+            raise CommandError(
+                f"{self.path}: shape {shape} has one class, which needs --mode multilabel"
+            )
+        self.settings = self.settings | {"output_mode": "multilabel"}
+        with library_errors():
+            RankSEG(**self.settings)
 
     def _refuse_to_guess(self, array: np.ndarray) -> None:
         """Refuse an array whose axes are not clear as long as no option says what they are."""
@@ -89,14 +165,18 @@ class Prediction:
         found = f"{self.path}: shape {array.shape}"
         if array.ndim == 2 and batched is None:
             raise CommandError(
-                f"{found} may be one map without a class axis; --no-batched reads it as "
-                "(class, pixels)"
+                f"{found}, whose values sum to 1 over an axis, may be (class, pixels), which "
+                "--no-batched says, or one map without a class axis, which --binary says"
             )
         if is_nifti(self.path):
             if class_axis is None:
+                axis = self._axis_of_ones(array)
+                which = "-1 for the last"
+                if axis is not None:
+                    which += f" (values sum to 1 over axis {axis})"
                 raise CommandError(
                     f"{found} does not tell the classes from the spatial axes; --class-axis does, "
-                    "-1 for the last"
+                    f"{which}"
                 )
         elif batched is None and class_axis is None and self._looks_like_a_volume(array):
             raise CommandError(
@@ -140,13 +220,13 @@ class Prediction:
     @property
     def multilabel(self) -> bool:
         """Whether labels are masks, one for each class."""
-        return self.options.settings["output_mode"] == "multilabel"
+        return bool(self.settings["output_mode"] == "multilabel")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the labels of the whole file."""
         shape = list(self.array.shape)
-        if not self.multilabel:
+        if not self.multilabel or self.binary:
             del shape[self.class_axis]
         return tuple(shape if self.batched else shape[1:])
 
@@ -156,27 +236,73 @@ class Prediction:
         if self.multilabel:
             return np.dtype(bool)
         classes = np.min_scalar_type(self.classes - 1)
-        if self.options.settings.get("unassigned_policy") != "void":
+        if self.settings.get("unassigned_policy") != "void":
             return classes
-        void_index = self.options.settings.get("void_index", Settings.void_index)
+        void_index = self.settings.get("void_index", Settings.void_index)
         return np.result_type(classes, np.min_scalar_type(void_index))
 
     @property
     def is_picture(self) -> bool:
-        """Whether the labels are one two-dimensional map."""
-        return not self.multilabel and len(self.array) == 1 and self.array.ndim == 4
+        """Whether the labels are one two-dimensional map, or mask."""
+        one = not self.multilabel or self.classes == 1
+        return one and len(self.array) == 1 and self.array.ndim == 4
 
     def probabilities(self, index: int) -> np.ndarray:
         """Return the probabilities of one sample, with a batch axis of one."""
-        values = as_probabilities(self.array[index : index + 1], self.divisor)
+        stored = self.array[index : index + 1]
+        values = as_probabilities(stored, self.divisor)
         with library_errors():
-            return activate(values, self.options.activation, self.class_axis)
+            values = np.asarray(activate(values, self.options.activation, self.class_axis))
+        self._refuse_misread(stored, values)
+        return values
+
+    def _refuse_misread(self, stored: np.ndarray, values: np.ndarray) -> None:
+        """Refuse probabilities that cannot be what they are taken for."""
+        check = self.options.check_sums and not self.multilabel and values.dtype.kind == "f"
+        found = doubt(values, self.class_axis) if check else None
+        scale = doubtful_scale(stored, self.divisor, self.options.scale)
+        if scale and (self.multilabel or found is not None):
+            raise CommandError(f"{self.path}: {with_flags(scale)}")
+        if found is None or values.min() < -0.1 or values.max() > 1.1:  # refused as that
+            return
+        shape, axis = self.array.shape, self.class_axis
+        if not self.batched:
+            shape, axis = shape[1:], axis - 1
+        if found.axis is not None:
+            other = found.axis - (not self.batched)
+            option = f"--class-axis {other}"
+            if len(shape) > 3 and not self.batched and other == 1 and axis == 0:
+                option = "--batched"
+            raise CommandError(
+                f"{self.path}: of the shape {shape} values sum to 1 over axis {other}, not over "
+                f"axis {axis}: {option} takes that for the classes, --no-check-sums takes them as "
+                "they are"
+            )
+        raise CommandError(
+            f"{self.path}: of the shape {shape} values must sum to 1 over the classes, axis {axis},"
+            f" found sums of about {found.typical:.3g}: --mode multilabel is for probabilities "
+            "that are independent, --binary for a map of one structure, --scale for percent, "
+            "--activation for logits; --no-check-sums takes them as they are"
+        )
+
+    def baseline(self) -> np.ndarray:
+        """Return the argmax of the first sample, or the mask above 0.5 of one structure."""
+        probs = self.probabilities(0)
+        return probs > 0.5 if self.classes == 1 else probs.argmax(axis=self.class_axis)
+
+    def picture(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels of one two-dimensional sample, or its one mask, as a picture of integers.
+
+        Their batch axis has length 1, and so has the class axis of a mask.
+        """
+        one = labels.squeeze(self.class_axis) if self.multilabel else labels
+        return one[0].astype(np.uint8) if one.dtype == bool else one[0]
 
     def labels(self, index: int) -> np.ndarray:
         """Return the labels of one sample, with a batch axis of one."""
         probs = self.probabilities(index)
         try:
-            return RankSEG(**self.options.settings, class_axis=self.class_axis).predict(probs)
+            return RankSEG(**self.settings, class_axis=self.class_axis).predict(probs)
         except (TypeError, ValueError) as error:
             hint = ""
             plain = self.options.activation is None and self.divisor is None
@@ -207,7 +333,8 @@ def predict_file(
     """
     prediction = Prediction(source, options)
     suffix = suffix_of(output)
-    if suffix == ".png" and not (prediction.is_picture and prediction.dtype == np.uint8):
+    small = prediction.dtype in (np.uint8, bool)
+    if suffix == ".png" and not (prediction.is_picture and small):
         raise CommandError(
             f"{source}: a PNG holds the labels of one two-dimensional sample with up to 256 "
             "classes, and a void_index from 0 to 255; write a .npy file"
@@ -226,19 +353,33 @@ def predict_file(
         if picture is not None:
             with library_errors():
                 panel = None if image is None else read_image(image)
-            argmax = prediction.probabilities(0).argmax(axis=prediction.class_axis)
-            figure = comparison_figure(argmax[0], labels[0], prediction.classes, panel)
+            if panel is not None:
+                _check_proportions(image, panel, prediction.picture(labels))
+            before = prediction.picture(prediction.baseline())
+            after, number = prediction.picture(labels), max(prediction.classes, 2)
+            figure = comparison_figure(before, after, number, panel)
             save_png(figure, stack.enter_context(replacing(picture, overwrite)))
         if suffix == ".png":
-            write_png(target, labels[0], class_colours(prediction.classes))
+            palette = class_colours(max(prediction.classes, 2))
+            write_png(target, prediction.picture(labels), palette)
         elif is_nifti(output):
-            write_nifti(target, labels[0].astype(prediction.dtype), source)
+            shaped = labels[0].reshape(prediction.shape)
+            write_nifti(target, shaped.astype(prediction.dtype), source)
         else:
             write_npy(target, results, prediction.shape, prediction.dtype)
     size = f"shape {prediction.shape}, {prediction.dtype}, {prediction.classes} classes"
     divided = prediction.divisor is not None
     note = [f"probabilities were divided by {prediction.divisor:g}"] if divided else []
     return [f"{output}: {size}", *note]
+
+
+def _check_proportions(path: Path | None, panel: np.ndarray, labels: np.ndarray) -> None:
+    (height, width), (lines, columns) = panel.shape[:2], labels.shape
+    if not 0.98 < height * columns / (width * lines) < 1.02:
+        raise CommandError(
+            f"{path}: --image must have the proportions of the labels, {lines} x {columns}, found "
+            f"{height} x {width}"
+        )
 
 
 def _results(prediction: Prediction, track: Track) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .errors import EXIT_CODE, describe
+from .errors import EXIT_CODE, describe, with_flags
 
 
 def new_progress() -> Progress:
@@ -63,7 +63,7 @@ def report_problems(problems: dict[str, str]) -> None:
         number = "1 case was" if len(problems) == 1 else f"{len(problems)} cases were"
         typer.echo(f"rankseg: {number} left out:", err=True)
         for name, reason in sorted(problems.items()):
-            typer.echo(f"  {name}: {reason}", err=True)
+            typer.echo(f"  {name}: {with_flags(reason)}", err=True)
         raise typer.Exit(1)
 
 

@@ -10,12 +10,38 @@ from rich.console import Console
 from ..config import SUFFIXES
 from ..evaluation import Cases, Outcome, Tuning
 from ..evaluation import tune as run
+from ..evaluation.averages import AVERAGES
 from ..evaluation.tuning.candidates import CALIBRATIONS, TARGETS
 from ..settings import Settings, Solver
 from .errors import library_errors, one_line_errors
-from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
+from .folders import (
+    ClassAxis,
+    ClassesOption,
+    EmptyOption,
+    Group,
+    IgnoreClassOption,
+    LabelMapOption,
+    LabelsFolder,
+    LabelsKey,
+    LabelsOrder,
+    LabelsPattern,
+    ProbsFolder,
+    ProbsPattern,
+    Reorient,
+    VoidIndex,
+    class_list,
+    is_explicit,
+    label_notes,
+    mode_of,
+)
 from .options import (
-    ModeOption,
+    NO_ACTIVATION,
+    SCORES_PANEL,
+    SEGMENTATION,
+    ActivationOption,
+    BinaryOption,
+    CheckSumsOption,
+    FoundModeOption,
     OverwriteOption,
     ProbsKeyOption,
     ScaleOption,
@@ -27,6 +53,7 @@ from .screen import case_progress, new_table, print_notes, report_problems
 
 
 def tune(
+    context: typer.Context,
     probs: ProbsFolder,
     labels: LabelsFolder,
     output: Annotated[
@@ -39,24 +66,52 @@ def tune(
             TARGETS,
             help="Classes that the score of a case is averaged over: those in its label, those in "
             "label or prediction, or the mean of these two.",
+            rich_help_panel=SCORES_PANEL,
         ),
     ] = next(iter(TARGETS)),
+    average: Annotated[
+        str,
+        one_of(
+            AVERAGES,
+            help="Mean of the scores that is to be high, as for rankseg evaluate.",
+            rich_help_panel=SCORES_PANEL,
+        ),
+    ] = "image-first",
+    classes: ClassesOption = None,
+    ignore_class: IgnoreClassOption = None,
+    empty: EmptyOption = "nan",
     solver: Annotated[
         list[str] | None,
-        one_of(get_args(Solver), help="Solver that RankSEG may use; RMA if not given."),
+        one_of(
+            get_args(Solver),
+            help="Solver that RankSEG may use; RMA if not given.",
+            rich_help_panel=SEGMENTATION,
+        ),
     ] = None,
-    mode: ModeOption = Settings.output_mode,
+    mode: FoundModeOption = None,
     calibration: Annotated[
         list[str] | None,
-        one_of(CALIBRATIONS, help="Calibration to try, beside none; all if not given."),
+        one_of(
+            CALIBRATIONS,
+            help="Calibration to try, beside none; all if not given.",
+            rich_help_panel=SEGMENTATION,
+        ),
     ] = None,
     group: Group = None,
     folds: Annotated[
         int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
     ] = 5,
     void_index: VoidIndex = Settings.void_index,
-    class_axis: ClassAxis = 0,
+    class_axis: ClassAxis = None,
+    binary: BinaryOption = False,
+    activation: ActivationOption = NO_ACTIVATION,
     scale: ScaleOption = None,
+    check_sums: CheckSumsOption = True,
+    label_map: LabelMapOption = None,
+    labels_order: LabelsOrder = None,
+    reorient: Reorient = False,
+    probs_pattern: ProbsPattern = "{}",
+    labels_pattern: LabelsPattern = "{}",
     probs_key: ProbsKeyOption = None,
     labels_key: LabelsKey = None,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the pixels that are fitted to.")] = 0,
@@ -81,6 +136,13 @@ def tune(
                 scale=scale,
                 class_axis=class_axis,
                 group=group,
+                one_class=binary,
+                activation=None if activation == NO_ACTIVATION else activation,
+                label_map=label_map,
+                labels_order=labels_order,
+                reorient=reorient,
+                probs_pattern=probs_pattern,
+                labels_pattern=labels_pattern,
             )
             with case_progress(len(cases)) as progress:
                 tuning = run(
@@ -89,16 +151,23 @@ def tune(
                     presence=presence,
                     solvers=solver or ["RMA"],
                     calibrations=[*(calibration or CALIBRATIONS)],
-                    output_mode=mode,
+                    output_mode=mode_of(mode, cases),
                     void_index=void_index,
                     folds=folds,
                     seed=seed,
                     progress=progress,
+                    average=average,
+                    classes=class_list(classes, "--classes"),
+                    ignore_classes=class_list(ignore_class, "--ignore-class") or (),
+                    empty=empty,
+                    check_sums=check_sums,
+                    check_labels=not is_explicit(context, "void_index"),
                 )
             record = {"probs": str(probs), "labels": str(labels), **(tuning.config.tuned or {})}
             replace(tuning.config, tuned=record).save(output, overwrite)
         print_tuning(tuning, Console(highlight=False))
-        print_notes(cases.notes)
+        labels_say = label_notes(tuning.census, void_index) if tuning.census else ()
+        print_notes({*cases.notes, *labels_say})
         typer.echo(f"Written: {output}")
         report_problems(tuning.problems)
 

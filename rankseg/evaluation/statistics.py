@@ -1,6 +1,7 @@
 """How sure is a mean, or a difference? By bootstrap, and by the standard error, over groups."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,6 +10,8 @@ FEWEST_GROUPS = 6
 """n groups without any difference agree in sign with probability 2 / 2^n, below 5 % from here."""
 
 _BLOCK = 128
+
+Estimate: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 def resample(groups: Sequence[str], times: int, seed: int) -> Iterator[np.ndarray]:
@@ -69,12 +72,38 @@ def gain_interval(
     >>> low.round(3), high.round(3)
     (array([0.]), array([0.2]))
     """
-    ends = np.full((2, scores.shape[1]), np.nan)
+    return paired_interval(
+        lambda draws: _means(scores, draws),
+        lambda draws: _means(baseline, draws),
+        groups,
+        times,
+        seed,
+    )
+
+
+def paired_interval(
+    one: Estimate, other: Estimate, groups: Sequence[str], times: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return percentile intervals, of 95 %, of the difference of two estimates from the same cases.
+
+    Parameters
+    ----------
+    one, other : callable
+        Of draws (draw, case) as `resample` yields them; each returns estimates (draw, column).
+    groups, times, seed
+        As for `resample`.
+
+    Returns
+    -------
+    low, high : array, shape (column,)
+        NaN where an estimate is so in all draws, and for a single group, which tells nothing.
+    """
+    columns = one(np.ones((1, len(groups)))).shape[1]
+    ends = np.full((2, columns), np.nan)
     if len(set(groups)) < 2:
         return ends[0], ends[1]
-    differences = np.concatenate(
-        [_means(scores, draws) - _means(baseline, draws) for draws in resample(groups, times, seed)]
-    )
+    drawn = (draws.astype(np.float64) for draws in resample(groups, times, seed))  # as BLAS wants
+    differences = np.concatenate([one(draws) - other(draws) for draws in drawn])
     tail = 100 * (1 - LEVEL) / 2
     for column, values in enumerate(differences.T):
         values = values[~np.isnan(values)]  # a draw may hold no case with a rare class

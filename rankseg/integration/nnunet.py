@@ -77,6 +77,11 @@ def segment_case(
     _segment(Path(npz), Path(pkl), Path(output), model, predictor, overwrite)
 
 
+def saved_cases(folder: Path) -> list[Path]:
+    """Return the .npz files of a folder, but for hidden ones, as macOS leaves beside others."""
+    return sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
+
+
 def segment_folder(
     folder: PathLike,
     output_folder: PathLike,
@@ -127,7 +132,7 @@ def segment_folder(
         Path(dataset_json or folder / "dataset.json"), Path(plans_json or folder / "plans.json")
     )
     predictor = _make_predictor(model, settings)
-    cases = sorted(folder.glob("*.npz"))
+    cases = saved_cases(folder)
     if not cases:
         raise FileNotFoundError(f"{folder}: no .npz file in it; predict with --save_probabilities")
     output_folder.mkdir(exist_ok=True)

@@ -104,6 +104,26 @@ def as_probabilities(values: np.ndarray, divisor: float | None) -> np.ndarray:
     return values if divisor is None else values / np.asarray(divisor, values.dtype)
 
 
+def doubtful_scale(values: np.ndarray, divisor: float | None, scale: float | None) -> str | None:
+    """Return why integers are hardly probabilities times the maximum of their type, or None.
+
+    It is asked of types of 32 bits and more, whose maximum nobody takes, and where the largest
+    value is that of percent, or of 8 bits in 16, at more than one pixel in a thousand.
+    """
+    if divisor is None or scale is not None or values.size == 0:
+        return None
+    top = int(values.max())
+    wide = values.dtype.itemsize > 2 and 0 < top <= 65535
+    usual = top in (100, 255) and top < divisor
+    if not wide and not (usual and 1000 * np.count_nonzero(values == top) >= values.size):
+        return None
+    return (
+        f"probabilities stored as {values.dtype} up to {top} would be divided by {divisor:g}: "
+        f"say what stands for probability 1, scale={top if usual else '...'}, or "
+        f"scale={divisor:g} for what they are divided by now"
+    )
+
+
 def _read_npy(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="r")
 
@@ -134,7 +154,9 @@ def _choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> st
         key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
     if key not in names:
         problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
-        raise ValueError(f"{problem} {', '.join(map(str, names))}")
+        argument = "labels_key" if usual is LABELS_KEYS else "probs_key"
+        listed = ", ".join(map(str, names))
+        raise ValueError(f"{problem} {listed}, as by {argument}={(names or ['...'])[0]}")
     return key
 
 
@@ -142,7 +164,14 @@ def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     import nibabel
 
     image: Any = nibabel.load(path)
-    return np.asanyarray(image.dataobj)
+    data = image.dataobj
+    scaled = (getattr(data, "slope", 1), getattr(data, "inter", 0)) != (1, 0)
+    if scaled:  # NumPy would make float64 of it
+        values: np.ndarray = image.get_fdata(dtype=np.float32, caching="unchanged")
+    else:
+        values = np.asanyarray(data)
+    vectors = values.ndim == 5 and values.shape[3] == 1  # ITK's (x, y, z, 1, class)
+    return values[:, :, :, 0] if vectors else values
 
 
 def _read_png(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:

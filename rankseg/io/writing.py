@@ -83,4 +83,5 @@ def write_nifti(path: Path, labels: np.ndarray, source: Path) -> None:
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels  # NIfTI has no bool
     image = type(like)(labels, like.affine, like.header, dtype=labels.dtype)
     image.header["cal_min"] = image.header["cal_max"] = 0  # the range of shades in a viewer
+    image.header.set_intent("none")  # that of vectors, say, which labels are not
     path.write_bytes(gzip.compress(image.to_bytes(), mtime=0))

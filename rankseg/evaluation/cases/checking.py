@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 
 from ... import arrays
 from ...arrays import Array
+from ...classaxis import doubt
 from ...opening import open_rows
 from ...settings import MODES, Settings, check_void_index
 from ...validation import choice
@@ -25,6 +26,7 @@ def checked_cases(
     void_index: int = Settings.void_index,
     classes: int | None = None,
     skip: Collection[str] = (),
+    check_sums: bool = True,
 ) -> Iterator[Case]:
     """Go through cases once, holding one, and leave out those that something is wrong with.
 
@@ -43,6 +45,9 @@ def checked_cases(
         Number of classes that all cases must have; by default that of the first good one.
     skip : collection of str
         Names of cases to pass over; `Cases` do not even read them.
+    check_sums : bool, default True
+        Whether multiclass probabilities must sum to 1 over the class axis, as half of the pixels
+        or more of a thinned sample show.
 
     Yields
     ------
@@ -57,7 +62,9 @@ def checked_cases(
             problems[name] = "several cases have this name; the first one counts"
         elif name not in skip:
             try:
-                case = check_case(take(), classes, output_mode, void_index)
+                case = check_case(
+                    take(), classes, output_mode, void_index, cases if check_sums else None
+                )
             except (TypeError, ValueError) as error:
                 problems[name] = " ".join(str(error).split())
             else:
@@ -71,7 +78,13 @@ def checked_cases(
 
 def no_usable_case(problems: dict[str, str]) -> ValueError:
     """Return the error to raise when no case is left."""
-    reasons = [f"{name}: {reason}" for name, reason in sorted(problems.items())[:3]]
+    names: dict[str, list[str]] = {}
+    for name, reason in sorted(problems.items()):
+        names.setdefault(reason, []).append(name)
+    reasons = [
+        f"{first}{f' and {len(others)} more' if others else ''}: {reason}"
+        for reason, (first, *others) in list(names.items())[:3]
+    ]
     return ValueError(f"no usable case; {'; '.join(reasons) or 'there is none at all'}")
 
 
@@ -103,8 +116,17 @@ def _as_case(item: Any, position: str) -> Case:
     return Case(str(name), probs, labels, str(name))
 
 
-def check_case(case: Case, classes: int | None, output_mode: str, void_index: int) -> Case:
+def check_case(
+    case: Case,
+    classes: int | None,
+    output_mode: str,
+    void_index: int,
+    of: Iterable[Any] | None = None,
+) -> Case:
     """Return a case with checked NumPy arrays.
+
+    `of` are the cases that it is of, whose files' class axis a message may name; without them
+    probabilities need not sum to 1.
 
     Raises
     ------
@@ -121,10 +143,21 @@ def check_case(case: Case, classes: int | None, output_mode: str, void_index: in
     if classes is not None and len(probs) != classes:
         raise ValueError(f"probs have {len(probs)} classes, the cases before have {classes}")
     multilabel = output_mode == "multilabel"
+    if len(probs) == 1 and not multilabel:
+        raise ValueError(
+            f"probs has one class, of shape {probs.shape}, which is for output_mode='multilabel'"
+        )
+    if of is not None and not multilabel:
+        _check_sums(probs, of)
     expected = probs.shape if multilabel else probs.shape[1:]
+    if labels.shape == (1, *expected):  # a channel axis of pictures
+        labels = labels[0]
+    if multilabel and len(probs) == 1 and labels.shape == expected[1:]:
+        labels = labels[None]
     if labels.shape != expected:
         raise ValueError(
             f"labels have shape {labels.shape}, expected {expected} beside probs of {probs.shape}"
+            f"{_shape_hint(labels, probs)}"
         )
     labels = _check_labels(
         labels, 2 if multilabel else len(probs), None if multilabel else void_index
@@ -132,9 +165,51 @@ def check_case(case: Case, classes: int | None, output_mode: str, void_index: in
     return case._replace(probs=probs, labels=labels.astype(bool) if multilabel else labels)
 
 
+def _shape_hint(labels: np.ndarray, probs: np.ndarray) -> str:
+    """Return what may settle a wrong shape of labels."""
+    spatial = probs.shape[1:]
+    if labels.shape == probs.shape:
+        return (
+            ": masks of classes are for output_mode='multilabel', and one_class=True says that no "
+            "axis has the classes"
+        )
+    if labels.shape[:-1] == spatial and labels.shape[-1] in (3, 4):
+        return ": label_map={'#ff0000': 1} gives labels to colours"
+    return ""
+
+
+def _check_sums(probs: np.ndarray, cases: Iterable[Any]) -> None:
+    """Refuse probabilities of a multiclass case that do not sum to 1 over the classes.
+
+    Raises
+    ------
+    ValueError
+        Naming what settles it.
+    """
+    found = doubt(probs, 0)
+    if found is None:
+        return
+    anyway = "check_sums=False takes them as they are"
+    if found.axis is not None:
+        classes, axis = 0, found.axis
+        if isinstance(cases, Cases):
+            classes, axis = cases.axis_in_file(found.axis, probs.ndim)
+        raise ValueError(
+            f"values sum to 1 over axis {axis}, not over the class axis {classes} "
+            f"(shape {probs.shape}, classes first): class_axis={axis}, or {anyway}"
+        )
+    hints = ["output_mode='multilabel' is for probabilities that are independent"]
+    if found.typical > 1.5 or found.typical < 0.5:
+        hints.append("scale=... is the value that stands for probability 1")
+    raise ValueError(
+        f"probabilities must sum to 1 over the {len(probs)} classes, found sums of about "
+        f"{found.typical:.3g}: {', '.join(hints)}, {anyway}"
+    )
+
+
 def _check_labels(labels: np.ndarray, count: int, void_index: int | None) -> np.ndarray:
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        labels = _whole(labels)
     if labels.dtype.kind == "b":
         labels = labels.view(np.uint8)
     if labels.dtype.kind not in "iu":
@@ -143,9 +218,22 @@ def _check_labels(labels: np.ndarray, count: int, void_index: int | None) -> np.
     if void_index is not None:
         wrong &= labels != void_index
     if wrong.any():
+        found = labels[wrong][0]
         allowed = f"in [0, {count})" + ("" if void_index is None else f" or void ({void_index})")
-        raise ValueError(f"labels must be {allowed}, found {labels[wrong][0]}")
+        hint = f"label_map={{{found}: {count - 1}}} would make it {count - 1}"
+        if void_index is None and np.any(labels == 1):  # 0, 1 and more: hardly a mask of 0 and 255
+            hint = "masks have no void, which labels of background and class have"
+        raise ValueError(f"labels must be {allowed}, found {found}; {hint}")
     return labels
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Return whole floats as integers; those of scaled files are off by rounding."""
+    near = np.rint(labels)
+    off = ~(np.abs(labels - near) <= 1e-3)  # NaN is off
+    if off.any():
+        raise TypeError(f"labels must be whole numbers, found {labels.dtype} with {labels[off][0]}")
+    return near.astype(np.int64)
 
 
 def _to_numpy(x: Array) -> np.ndarray:

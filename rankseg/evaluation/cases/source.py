@@ -28,6 +28,7 @@ class Source:
         output_mode: str,
         void_index: int,
         progress: Callable[[str, int], None] | None = None,
+        check_sums: bool = True,
     ) -> None:
         if isinstance(cases, Iterator):
             raise TypeError(
@@ -36,6 +37,7 @@ class Source:
             )
         self.cases, self.output_mode, self.void_index = cases, output_mode, void_index
         self.progress = progress or (lambda step, done: None)
+        self.check_sums = check_sums
         self.problems: dict[str, str] = {}
         self.names: list[str] = []
         self.groups: list[str] = []
@@ -70,6 +72,7 @@ class Source:
             output_mode=self.output_mode,
             void_index=self.void_index,
             classes=self.classes,
+            check_sums=self.check_sums,
             skip=self.problems.keys() - set(self.names),  # a name twice is a problem of the second
         ):
             position = len(results)

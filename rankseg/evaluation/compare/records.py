@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics import class_presence
+from ...metrics import class_presence, overlap
+from ..averages import scores_of_case
 from ..cases.case import Case
+from ..cases.census import Census, count_labels
 from .methods import Method
 from .reliability import Reliability, measure
 from .scores import METRICS, label_form
@@ -22,19 +24,28 @@ from .scores import METRICS, label_form
 class Record:
     """What is kept of one case.
 
-    `present` (class,) says which classes the label has. `scores` (method, metric, class) are
-    samplewise, with NaN for a class in neither label nor prediction; the metrics are Dice and
-    IoU. `seconds` and `memory` (method,) are time and peak of allocated bytes; memory is NaN in
-    a case that is no larger than one before it.
+    `present` (class,) says which classes the label has. `intersection` and `union` (method, class)
+    count the pixels of prediction and label. `scores` (method, metric, class) are samplewise,
+    with NaN for a class in neither label nor prediction; the metrics are Dice and IoU. `seconds`
+    and `memory` (method,) are time and peak of allocated bytes; memory is NaN in a case that is
+    no larger than one before it. `census` counts the labels.
     """
 
     name: str
     group: str
     present: np.ndarray
-    scores: np.ndarray
+    intersection: np.ndarray
+    union: np.ndarray
     seconds: np.ndarray
     memory: np.ndarray
     reliability: Reliability
+    census: Census
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Samplewise scores (method, metric, class)."""
+        both = [scores_of_case(metric, self.intersection, self.union) for metric in METRICS]
+        return np.stack(both, axis=1)
 
     def to_json(self) -> str:
         """Return one line of JSON, with null for NaN."""
@@ -42,10 +53,12 @@ class Record:
             "name": self.name,
             "group": self.group,
             "present": self.present.tolist(),
-            "scores": to_lists(self.scores),
+            "intersection": self.intersection.tolist(),
+            "union": self.union.tolist(),
             "seconds": to_lists(self.seconds),
             "memory": to_lists(self.memory),
             "reliability": [part.tolist() for part in self.reliability],
+            "census": [np.asarray(part).tolist() for part in self.census],
         }
         return json.dumps(fields, allow_nan=False)
 
@@ -53,14 +66,17 @@ class Record:
     def from_json(cls, line: str) -> "Record":
         """Return the record of such a line."""
         fields = json.loads(line)
+        area, void, pixels, claimed = fields["census"]
         return cls(
             fields["name"],
             fields["group"],
             present=np.array(fields["present"], bool),
-            scores=np.array(fields["scores"], np.float64),
+            intersection=np.array(fields["intersection"], np.float64),
+            union=np.array(fields["union"], np.float64),
             seconds=np.array(fields["seconds"], np.float64),
             memory=np.array(fields["memory"], np.float64),
             reliability=Reliability(*map(np.array, fields["reliability"])),
+            census=Census(np.array(area), void, pixels, np.array(claimed)),
         )
 
 
@@ -77,22 +93,25 @@ def score_case(
     """Segment one checked case with every method, and score the results."""
     probs, target = case.probs[None], case.labels[None]
     form = label_form(case, void_index)
-    scores, seconds, memory = [], [], []
+    overlaps, seconds, memory = [], [], []
     for method in methods:
         memory.append(_peak_memory(method, probs) if measure_memory else np.nan)
         start = time.perf_counter()
         prediction = method.predict(probs)
         seconds.append(time.perf_counter() - start)
-        scores.append([metric(prediction, target, **form)[0] for metric in METRICS.values()])
+        overlaps.append([part[0] for part in overlap(prediction, target, **form)])
         del prediction  # before the next one is made
+    intersection, union = np.moveaxis(np.array(overlaps), 1, 0)
     return Record(
         case.name,
         case.group,
         class_presence(target, **form)[0],
-        np.array(scores),
+        intersection,
+        union,
         np.array(seconds),
         np.array(memory),
         measure(case.probs, case.labels, void_index),
+        count_labels(case, void_index),
     )
 
 

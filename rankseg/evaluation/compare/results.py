@@ -1,15 +1,16 @@
 """From records to conclusions: means, gains over the baseline, and how sure they are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...metrics import mean_score
-from ..statistics import FEWEST_GROUPS, LEVEL, gain_interval
+from ..averages import IMAGE_FIRST, Average, Parts, mean_of
+from ..cases.census import Census, add_up
+from ..statistics import FEWEST_GROUPS, LEVEL, paired_interval
 from .methods import Method
 from .records import Record, to_lists
 from .reliability import Reliability, add
@@ -25,8 +26,9 @@ class Result:
     `presence` says which classes of a case are averaged: those in its "label", or those in
     "either" its label or the prediction. `score` is the mean over the cases, `gain` its
     difference from the baseline's, `low` and `high` the 95 % interval of that, by resampling of
-    `groups` groups. `gains` (case,) are differences case by case. Fields that begin with `class_`
-    (class,) are the same for each class alone, over the cases where it counts.
+    `groups` groups. `gains` (case,) are differences case by case, of the mean over its classes.
+    Fields that begin with `class_` (class,) are the same for each class alone, over the cases
+    where it counts. `average` says which mean the score is, as `evaluate` takes it.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Result:
     class_gain: np.ndarray
     class_low: np.ndarray
     class_high: np.ndarray
+    average: str = "image-first"
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -78,6 +81,10 @@ class Evaluation:
         How this was made.
     bootstrap, seed : int
         How many resamples the intervals are from, and their seed.
+    averages : tuple of Average
+        Means that are reported, the first being the one meant where none is named.
+    class_names : tuple of str
+        Names of the classes; their numbers if there are none.
     """
 
     methods: tuple[Method, ...]
@@ -86,6 +93,27 @@ class Evaluation:
     settings: dict[str, Any]
     bootstrap: int
     seed: int
+    averages: tuple[Average, ...] = (IMAGE_FIRST,)
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.records[0].present)
+
+    @property
+    def census(self) -> Census:
+        """Counts of the labels of all cases."""
+        return add_up(record.census for record in self.records)
+
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, its number if it has none."""
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+    def selected(self, average: Average) -> np.ndarray:
+        """Return which classes count in a mean (class,)."""
+        multilabel = self.settings.get("output_mode") == "multilabel"
+        return average.selected(self.classes, multilabel)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,27 +122,22 @@ class Evaluation:
 
     @cached_property
     def results(self) -> tuple[Result, ...]:
-        """A result for each metric, convention and method, the baseline included."""
-        columns = tuple(product(METRICS, PRESENCES))
-        tables = [
-            [self._scores(index, metric, presence) for metric, presence in columns]
-            for index in range(len(self.names))
-        ]
-        results = [
-            result
-            for method, table in zip(self.names, tables, strict=True)
-            for result in self._compare(method, columns, table, tables[0])
-        ]
-        order = {column: place for place, column in enumerate(columns)}
-        return tuple(sorted(results, key=lambda result: order[result.metric, result.presence]))
+        """A result for each average, metric, convention and method, the baseline included."""
+        results: list[Result] = []
+        for average, metric, presence in product(self.averages, METRICS, PRESENCES):
+            found = [
+                self._scores(index, average, metric, presence) for index in range(len(self.names))
+            ]
+            results += self._compare(average.name, metric, presence, found)
+        return tuple(results)
 
-    def result(self, method: str, metric: str, presence: str) -> Result:
-        """Return one of the results."""
-        wanted = (method, metric, presence)
+    def result(self, method: str, metric: str, presence: str, average: str | None = None) -> Result:
+        """Return one of the results, by default of the first of the averages."""
+        wanted = (method, metric, presence, average or self.averages[0].name)
         for result in self.results:
-            if (result.method, result.metric, result.presence) == wanted:
+            if (result.method, result.metric, result.presence, result.average) == wanted:
                 return result
-        raise ValueError(f"no result for method, metric and presence {wanted}")
+        raise ValueError(f"no result for method, metric, presence and average {wanted}")
 
     def worst(self, result: Result, number: int = 10) -> list[tuple[str, float]]:
         """Return the names and gains of the cases that lose most, the worst first."""
@@ -161,16 +184,22 @@ class Evaluation:
             - "settings", "problems": as given.
             - "cases", "groups": how many there are.
             - "bootstrap": {"times", "seed", "level"}.
-            - "results": a list of {"method", "metric", "presence", "score", "gain",
+            - "results": a list of {"method", "metric", "presence", "average", "score", "gain",
               "interval": [low, high], "verdict", "better", "same", "worse", "classes":
               {"score", "gain", "low", "high"}, each a list}.
-            - "per_case": {"name", "group": lists, "gains": {method: {metric: {presence: list}}}}.
+            - "average": a list of {"name", "classes" that count, "empty"}.
+            - "class_names": a list.
+            - "labels": {"area": list by class, "void", "pixels"}, in pixels.
+            - "per_case": {"name", "group": lists, "gains": {method: {metric: {presence: list}}}},
+              by the first average.
             - "calibration": {"error", "bins": {"number", "confidence", "accuracy"},
               "claimed_area": list by class}.
             - "cost": {method: {"seconds", "bytes"}}, the median time and largest peak memory.
         """
         gains: dict[str, Any] = {}
         for result in self.results:
+            if result.average != self.averages[0].name:
+                continue
             by_metric = gains.setdefault(result.method, {}).setdefault(result.metric, {})
             by_metric[result.presence] = to_lists(result.gains)
         reliability, costs = self.reliability, zip(self.seconds, self.memory, strict=True)
@@ -180,6 +209,20 @@ class Evaluation:
             "cases": len(self.records),
             "groups": self.groups,
             "bootstrap": {"times": self.bootstrap, "seed": self.seed, "level": LEVEL},
+            "average": [
+                {
+                    "name": average.name,
+                    "classes": np.flatnonzero(self.selected(average)).tolist(),
+                    "empty": average.empty,
+                }
+                for average in self.averages
+            ],
+            "class_names": [self.class_name(label) for label in range(self.classes)],
+            "labels": {
+                "area": self.census.area.tolist(),
+                "void": self.census.void,
+                "pixels": self.census.pixels,
+            },
             "results": [_result_to_json(result) for result in self.results],
             "per_case": {
                 "name": [record.name for record in self.records],
@@ -201,60 +244,71 @@ class Evaluation:
             },
         }
 
-    def _scores(self, method: int, metric: str, presence: str) -> np.ndarray:
-        """Scores (case, 1 + class): the mean over the classes that count, and each class."""
-        place = list(METRICS).index(metric)
-        scores = np.array([record.scores[method, place] for record in self.records])
-        if presence == "label":
-            present = np.array([record.present for record in self.records])
-            scores = np.where(present, scores, np.nan)
-        return np.column_stack([mean_score(scores, per="image"), scores])
+    def _scores(self, method: int, average: Average, metric: str, presence: str) -> "_Scores":
+        intersection = np.array([record.intersection[method] for record in self.records])
+        union = np.array([record.union[method] for record in self.records])
+        present = np.array([record.present for record in self.records])
+        counts = (metric, presence, intersection, union, present)
+        selected = self.selected(average)
+        by_class = (
+            replace(average, name="class-first") if average.name == "image-first" else average
+        )
+        every = np.full(self.classes, True)
+        cases = replace(average, name="image-first").parts(*counts, selected)
+        return _Scores(
+            mean=average.parts(*counts, selected),
+            classes=by_class.parts(*counts, every),
+            cases=np.where(cases.counts > 0, cases.over, np.nan)[:, 0],
+        )
 
     def _compare(
-        self,
-        method: str,
-        columns: Sequence[tuple[str, str]],
-        table: list[np.ndarray],
-        baseline: list[np.ndarray],
-    ) -> list[Result]:
+        self, average: str, metric: str, presence: str, found: "list[_Scores]"
+    ) -> Iterator[Result]:
+        """Yield a result for the scores of each method; the first is the baseline."""
+        baseline, count = found[0], len(found)
+
+        def estimates(draws: np.ndarray) -> np.ndarray:
+            return np.concatenate([scores.estimate(draws) for scores in found], axis=1)
+
+        def of_baseline(draws: np.ndarray) -> np.ndarray:
+            return np.tile(baseline.estimate(draws), count)
+
         groups = [record.group for record in self.records]
-        low, high = gain_interval(
-            np.concatenate(table, axis=1),
-            np.concatenate(baseline, axis=1),
-            groups,
-            self.bootstrap,
-            self.seed,
-        )
-        results = []
-        parts = zip(
-            columns,
-            table,
-            baseline,
-            low.reshape(len(columns), -1),
-            high.reshape(len(columns), -1),
-            strict=True,
-        )
-        for (metric, presence), scores, before, lower, upper in parts:
-            mean = mean_score(scores, per="class")
-            gain = mean - mean_score(before, per="class")
-            results.append(
-                Result(
-                    method,
-                    metric,
-                    presence,
-                    score=float(mean[0]),
-                    gain=float(gain[0]),
-                    low=float(lower[0]),
-                    high=float(upper[0]),
-                    groups=self.groups,
-                    gains=(scores - before)[:, 0],
-                    class_score=mean[1:],
-                    class_gain=gain[1:],
-                    class_low=lower[1:],
-                    class_high=upper[1:],
-                )
+        low, high = paired_interval(estimates, of_baseline, groups, self.bootstrap, self.seed)
+        once = np.ones((1, len(groups)))
+        means = estimates(once)[0]
+        parts = (means, means - of_baseline(once)[0], low, high)
+        columns = (part.reshape(count, -1) for part in parts)
+        for name, scores, mean, gain, lower, upper in zip(self.names, found, *columns, strict=True):
+            yield Result(
+                name,
+                metric,
+                presence,
+                score=float(mean[0]),
+                gain=float(gain[0]),
+                low=float(lower[0]),
+                high=float(upper[0]),
+                groups=self.groups,
+                gains=scores.cases - baseline.cases,
+                class_score=mean[1:],
+                class_gain=gain[1:],
+                class_low=lower[1:],
+                class_high=upper[1:],
+                average=average,
             )
-        return results
+
+
+class _Scores(NamedTuple):
+    """What one method scored: the parts of the mean, of each class, and a mean a case (case,)."""
+
+    mean: Parts
+    classes: Parts
+    cases: np.ndarray
+
+    def estimate(self, draws: np.ndarray) -> np.ndarray:
+        """Return the mean and the score of each class (draw, 1 + class)."""
+        mean = mean_of(self.mean.columns(draws))
+        return np.column_stack([mean, self.classes.columns(draws)])
 
 
 def _result_to_json(result: Result) -> dict[str, Any]:
@@ -264,6 +318,7 @@ def _result_to_json(result: Result) -> dict[str, Any]:
         "method": result.method,
         "metric": result.metric,
         "presence": result.presence,
+        "average": result.average,
         "score": score,
         "gain": gain,
         "interval": [low, high],

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...io.labels import class_names as read_class_names
 from ...settings import MODES, Settings, check_void_index
 from ...validation import choice
+from ..averages import Average
 from ..cases.checking import checked_cases, no_usable_case
 from ..cases.files import Cases
 from .methods import Method, default_methods
@@ -25,6 +27,13 @@ def evaluate(
     seed: int = 0,
     log: str | Path | None = None,
     progress: Callable[[int], None] | None = None,
+    average: str | Sequence[str] = "image-first",
+    classes: Sequence[int] | None = None,
+    ignore_classes: Sequence[int] = (),
+    empty: str = "nan",
+    class_names: str | Sequence[str] = (),
+    check_sums: bool = True,
+    check_labels: bool = True,
 ) -> Evaluation:
     """Compare RankSEG with an argmax on cases with known labels.
 
@@ -53,6 +62,23 @@ def evaluate(
         that was interrupted, are not computed again.
     progress : callable, optional
         Called with the number of cases done, good or bad, after each.
+    average : {"image-first", "class-first", "dataset", "nnunet"} or sequence of these
+        Means that are reported: over the classes of each case and then over the cases; over the
+        cases of each class and then over the classes; over the classes, of all pixels together;
+        or as nnU-Net does it, class first and without the background, class 0.
+    classes : sequence of int, optional
+        Classes that count in these; all by default.
+    ignore_classes : sequence of int
+        Classes that do not, such as 0 for the background. They are predicted all the same.
+    empty : {"nan", "one"}
+        What a class in neither label nor prediction of a case is there, where classes in label or
+        prediction count: not counted, or a score of 1.
+    class_names : sequence of str, or str
+        Names of the classes, or the name of a file of them (`rankseg.io.labels.class_names`).
+    check_sums : bool, default True
+        Whether multiclass probabilities must sum to 1 over the classes.
+    check_labels : bool, default True
+        Whether labels are refused whose void seems to be a class: masks of 0 and 255.
 
     Returns
     -------
@@ -64,7 +90,8 @@ def evaluate(
     TypeError
         If an argument, or an item of `cases`, has the wrong type.
     ValueError
-        If an argument has a wrong value, no case is left, or the log is of other settings.
+        If an argument has a wrong value, no case is left, the log is of other settings, or the
+        labels are such that no verdict could be trusted.
 
     Examples
     --------
@@ -93,6 +120,12 @@ def evaluate(
         "output_mode": output_mode,
         "void_index": check_void_index(void_index),
     }
+    given = (average,) if isinstance(average, str) else tuple(average)
+    if not given:
+        raise ValueError("average must name one or more, found none")
+    only = None if classes is None else tuple(classes)
+    averages = tuple(Average(name, only, tuple(ignore_classes), empty) for name in given)
+    titles_of_classes = read_class_names(class_names)
     if index(bootstrap) < 1:
         raise ValueError(f"bootstrap must be at least 1, found {bootstrap}")
     problems: dict[str, str] = {}
@@ -107,9 +140,12 @@ def evaluate(
         void_index=void_index,
         classes=len(records[0].present) if records else None,
         skip={record.name for record in records},
+        check_sums=check_sums,
     )
     largest = 0
     for case in good:
+        if not records:  # before the work
+            _check_classes(averages, titles_of_classes, len(case.probs), output_mode)
         record = score_case(case, methods, void_index, case.probs.size > largest)
         largest = max(largest, case.probs.size)
         records.append(record)
@@ -120,4 +156,26 @@ def evaluate(
     if not records:
         raise no_usable_case(problems)
     records.sort(key=lambda record: record.name)
-    return Evaluation(tuple(methods), tuple(records), problems, settings, bootstrap, seed)
+    evaluation = Evaluation(
+        tuple(methods),
+        tuple(records),
+        problems,
+        settings,
+        bootstrap,
+        seed,
+        averages,
+        titles_of_classes,
+    )
+    _check_classes(averages, titles_of_classes, evaluation.classes, output_mode)
+    if check_labels and void_index == Settings.void_index:
+        evaluation.census.check(void_index)
+    return evaluation
+
+
+def _check_classes(
+    averages: Sequence[Average], names: Sequence[str], classes: int, output_mode: str
+) -> None:
+    for one in averages:
+        one.selected(classes, output_mode == "multilabel")
+    if names and len(names) != classes:
+        raise ValueError(f"class_names must be {classes}, as there are classes, found {len(names)}")

@@ -14,7 +14,6 @@ from ...plotting import class_colours
 from ..cases.checking import check_case
 from ..cases.files import Cases
 from ..compare.results import Evaluation, Result
-from ..compare.scores import METRICS, PRESENCES
 from .pictures import case_panels, figure_png, gains_figure, image_png, reliability_figure
 from .tables import (
     CLASS_HEADINGS,
@@ -24,7 +23,9 @@ from .tables import (
     conclusions,
     cost_lines,
     score_lines,
+    score_tables,
     score_title,
+    what_counts,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def write_report(
         method=method,
         conclusions=conclusions(evaluation),
         scores=_score_tables(evaluation),
-        shown=score_title(*SHOWN),
+        counted=what_counts(evaluation),
+        shown=score_title(*SHOWN, evaluation.averages[0].name),
         gains=_url(figure_png(gains_figure(further))),
         losses=Table(f"Largest losses of {method}", ("case", "gain"), _losses(evaluation, result)),
         classes=Table(
@@ -137,12 +139,11 @@ def write_report(
 def _score_tables(evaluation: Evaluation) -> list[Table]:
     return [
         Table(
-            score_title(metric, presence),
+            score_title(metric, presence, average),
             SCORE_HEADINGS,
-            score_lines(evaluation, metric, presence),
+            score_lines(evaluation, metric, presence, average),
         )
-        for metric in METRICS
-        for presence in PRESENCES
+        for average, metric, presence in score_tables(evaluation)
     ]
 
 
@@ -156,7 +157,9 @@ def _setting_lines(evaluation: Evaluation, cases: Cases | None) -> list[tuple[st
         (name, str(value)) for name, value in settings.items() if name != "methods"
     ]
     lines += [(method.name, repr(method.predict)) for method in evaluation.methods]
-    return lines + [("note", note) for note in sorted(cases.notes if cases else ())]
+    lines += [("averaged", what_counts(evaluation).removeprefix(": "))]
+    notes = {*(cases.notes if cases else ()), *evaluation.census.notes(evaluation.class_names)}
+    return lines + [("note", note) for note in sorted(notes)]
 
 
 def _colours(evaluation: Evaluation) -> list[list[int]]:

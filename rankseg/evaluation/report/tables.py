@@ -1,7 +1,11 @@
 """An evaluation in words and in lines of text, for the terminal and for the report alike."""
 
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
 
+from ..averages import AVERAGES
 from ..compare.results import Evaluation, Result
 from ..compare.scores import METRICS, PRESENCES, TITLES
 from ..statistics import FEWEST_GROUPS
@@ -17,16 +21,43 @@ _PHRASES = {
 }
 
 
-def score_title(metric: str, presence: str) -> str:
+def score_title(metric: str, presence: str, average: str = "image-first") -> str:
     """Name a score."""
-    return f"{TITLES[metric]}, {PRESENCES[presence]}"
+    kind = "" if average == "image-first" else f"{average}, "
+    return f"{TITLES[metric]}, {kind}{PRESENCES[presence]}"
 
 
-def score_lines(evaluation: Evaluation, metric: str, presence: str) -> list[tuple[str, ...]]:
+def score_tables(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """Yield average, metric and convention of each table."""
+    for average in evaluation.averages:
+        yield from product((average.name,), METRICS, PRESENCES)
+
+
+def what_counts(evaluation: Evaluation) -> str:
+    """Say what scores are averaged over, in words that follow them."""
+    words = "".join(
+        f": of each case and class, averaged {AVERAGES[average.name]}"
+        if average.name != "dataset"
+        else f": of each class, {AVERAGES[average.name].partition(', ')[2]}, averaged over them"
+        for average in evaluation.averages[:1]
+    )
+    first = evaluation.averages[0]
+    selected = evaluation.selected(first)
+    if not selected.all():
+        names = ", ".join(evaluation.class_name(int(c)) for c in np.flatnonzero(~selected))
+        words += f"; not counted: {names}"
+    if first.empty == "one":
+        words += "; a class that is nowhere in a case counts as 1 in label or prediction"
+    return words
+
+
+def score_lines(
+    evaluation: Evaluation, metric: str, presence: str, average: str | None = None
+) -> list[tuple[str, ...]]:
     """Return a line of text for each method, under `SCORE_HEADINGS`; scores in percent."""
     lines = []
     for name in evaluation.names:
-        result = evaluation.result(name, metric, presence)
+        result = evaluation.result(name, metric, presence, average)
         comparison: tuple[str, ...] = ("", "", "", "baseline")
         if name != evaluation.names[0]:
             counts = "/".join(map(str, result.counts))
@@ -65,7 +96,7 @@ def class_lines(evaluation: Evaluation, result: Result) -> list[tuple[str, ...]]
     )
     return [
         (
-            str(label),
+            evaluation.class_name(label),
             str(cases),
             _percent(before),
             _percent(after),
@@ -113,9 +144,9 @@ def _calibration_sentence(evaluation: Evaluation) -> str:
         return f"{sentence}."
     area = reliability.claimed_area[worst]
     return (
-        f"{sentence}; the probabilities of class {worst} add up to {area:.2f} times its "
-        "true area, the furthest from 1. RankSEG takes probabilities at their word; rankseg tune "
-        "tries to correct them."
+        f"{sentence}; the probabilities of class {evaluation.class_name(worst)} add up to "
+        f"{area:.2f} times its true area, the furthest from 1. RankSEG takes probabilities at "
+        "their word; rankseg tune tries to correct them."
     )
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from ...calibration import Calibration
 from ...config import Config
-from ...metrics import class_presence, mean_score
+from ...metrics import class_presence, overlap
 from ...predictor import RankSEG
 from ...settings import PRUNED, UNPRUNED
+from ..averages import IMAGE_FIRST, Average, Parts, as_scores
 from ..cases.case import Case
 from ..compare.methods import BASELINES
-from ..compare.scores import METRICS, PRESENCES, TITLES, label_form
+from ..compare.scores import PRESENCES, TITLES, label_form
 
 TARGETS = {
     "both": "mean over classes in label and over classes in label or prediction",
@@ -94,10 +95,15 @@ def all_candidates(
 
 
 class Scorer:
-    """Scores of one case, each segmentation computed once."""
+    """What one case adds to the scores, each segmentation computed once."""
 
     def __init__(
-        self, case: Case, metric: str, void_index: int, calibration: Calibration | None
+        self,
+        case: Case,
+        metric: str,
+        void_index: int,
+        calibration: Calibration | None,
+        average: Average = IMAGE_FIRST,
     ) -> None:
         self.labels = case.labels[None]
         self.form = label_form(case, void_index)
@@ -106,7 +112,8 @@ class Scorer:
         self.probs = probs if calibration is None else calibration(probs, output_mode=mode)
         high = self.probs.reshape(len(case.probs), -1).max(axis=1)
         self.high = high.astype(np.result_type(high, np.float32))
-        self.metric = METRICS[metric]
+        self.metric, self.average = metric, average
+        self.selected = average.selected(len(case.probs), not self.form)
         self.present = class_presence(self.labels, **self.form)
         self.scores: dict[Any, np.ndarray] = {}
 
@@ -115,17 +122,34 @@ class Scorer:
         return self.high > np.asarray(pruning_prob, self.high.dtype)
 
     def __call__(self, config: Config) -> np.ndarray:
-        """Return the means over classes in the label, and over those in label or prediction."""
+        """Return `Parts` as one array (presence, part, column).
+
+        First of classes in the label, then of those in label or prediction.
+        """
         # Pruning matters only by the classes that it leaves.
         active = () if config.solver in UNPRUNED else tuple(self.active(config.pruning_prob))
         key = (config.metric, config.smooth, config.solver, active)
         if key not in self.scores:
             found = RankSEG(**config.arguments)(self.probs)
-            scores = self.metric(found, self.labels, **self.form)
-            self.scores[key] = np.array(
-                [mean_score(scores, present=self.present), mean_score(scores)]
-            )
+            counts = (*overlap(found, self.labels, **self.form), self.present)
+            parts = [
+                self.average.parts(self.metric, presence, *counts, self.selected)
+                for presence in PRESENCES
+            ]
+            self.scores[key] = np.array(parts)[:, :, 0]
         return self.scores[key]
+
+
+def as_presences(parts: np.ndarray) -> np.ndarray:
+    """Return scores (case, ..., presence) of what `Scorer` returned for each case.
+
+    Their means over the cases are the scores of all; see `averages.as_scores`.
+
+    Parameters
+    ----------
+    parts : array, shape (case, ..., presence, part, column)
+    """
+    return as_scores(Parts(*np.moveaxis(parts, -2, 0)))
 
 
 def target(scores: np.ndarray, presence: str) -> np.ndarray:
@@ -134,17 +158,12 @@ def target(scores: np.ndarray, presence: str) -> np.ndarray:
     Parameters
     ----------
     scores : array, shape (case, ..., 2)
-        What `Scorer` returns, for cases along the first axis.
+        What `as_presences` returns.
     presence : {"both", "label", "either"}
         Which score counts: by classes in the label, in label or prediction, or their mean.
 
     Returns
     -------
     array, shape (case, ...)
-        A case where no class counts has the mean of the others, which leaves the mean as it is
-        and adds nothing to differences.
     """
-    counted = ~np.isnan(scores)
-    mean = np.where(counted, scores, 0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
-    scores = np.where(counted, scores, mean)
     return scores.mean(axis=-1) if presence == "both" else scores[..., int(presence == "either")]

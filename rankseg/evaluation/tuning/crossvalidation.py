@@ -8,9 +8,11 @@ import numpy as np
 
 from ...calibration import Calibration
 from ...config import Config
+from ..averages import IMAGE_FIRST, Average
 from ..cases.case import Case
+from ..cases.census import Census, count_labels
 from ..cases.source import Source
-from .candidates import Candidate, Scorer
+from .candidates import Candidate, Scorer, as_presences
 from .fit import Sample, fit, sample_pixels
 from .folds import split
 from .pruning import search, trials
@@ -22,11 +24,18 @@ VALUES = 2**22
 """Probabilities that they are fitted to, of all cases together, at most."""
 
 
-def draw_pixels(source: Source, seed: int, total: int | None) -> list[Sample]:
-    """Draw some pixels of each case; of a `total` number of cases, if that is known."""
+def draw_pixels(
+    source: Source, seed: int, total: int | None, counts: list[Census] | None = None
+) -> list[Sample]:
+    """Draw some pixels of each case; of a `total` number of cases, if that is known.
+
+    `counts` receives those of the labels of each case.
+    """
     rng = np.random.default_rng(seed)
 
     def draw(_: int, case: Case) -> Sample:
+        if counts is not None:
+            counts.append(count_labels(case, source.void_index))
         each = max(1, VALUES // (len(case.probs) * (total or 1000)))
         return sample_pixels(case.probs, case.labels, min(PIXELS, each), rng, source.void_index)
 
@@ -53,9 +62,14 @@ class CrossValidation:
     """
 
     def __init__(
-        self, source: Source, samples: Sequence[Sample], kinds: Iterable[str], folds: int
+        self,
+        source: Source,
+        samples: Sequence[Sample],
+        kinds: Iterable[str],
+        folds: int,
+        average: Average = IMAGE_FIRST,
     ) -> None:
-        self.source = source
+        self.source, self.average = source, average
         self.folds = split(source.groups, folds)
         self.left_out: tuple[int | None, ...] = (*range(self.folds.max() + 1), None)
         self.calibrations = {
@@ -76,22 +90,26 @@ class CrossValidation:
         return replace(candidate.config, pruning_prob=self.pruning[fold])
 
     def scores(self, candidates: Sequence[Candidate], metric: str, step: str) -> np.ndarray:
-        """Return the scores (case, candidate, presence) that `Scorer` gives."""
+        """Return the scores (case, candidate, presence): their means over cases are the scores."""
         kinds = dict.fromkeys(candidate.calibration for candidate in candidates)
 
         def score(position: int, case: Case) -> np.ndarray:
             fold = int(self.folds[position])
-            found = np.empty((len(candidates), 2))
+            found: list[np.ndarray] = [np.empty(0)] * len(candidates)
             for kind in kinds:  # one calibrated copy of the probabilities at a time
                 of_kind = [i for i, one in enumerate(candidates) if one.calibration == kind]
                 settings = [self.settings(candidates[i], fold) for i in of_kind]
                 calibration = self.calibrations[kind, fold]
-                scorer = Scorer(case, metric, self.source.void_index, calibration)
-                found[of_kind] = [scorer(one) for one in settings]
+                scorer = self._scorer(case, metric, calibration)
+                for i, one in zip(of_kind, settings, strict=True):
+                    found[i] = scorer(one)
                 del scorer
-            return found
+            return np.array(found)
 
-        return np.array(self.source.visit(step, score))
+        return as_presences(np.array(self.source.visit(step, score)))
+
+    def _scorer(self, case: Case, metric: str, calibration: Calibration | None) -> Scorer:
+        return Scorer(case, metric, self.source.void_index, calibration, self.average)
 
     def fit_pruning(
         self, base: Candidate, pruning_probs: Sequence[float], metric: str, presence: str
@@ -107,7 +125,7 @@ class CrossValidation:
             wanted = {c for fold, c in calibrations.items() if self.seen_without(fold)[position]}
             return {
                 calibration: trials(
-                    Scorer(case, metric, self.source.void_index, calibration),
+                    self._scorer(case, metric, calibration),
                     base.config,
                     pruning_probs,
                 )
@@ -118,7 +136,7 @@ class CrossValidation:
         for fold, calibration in calibrations.items():
             seen = self.seen_without(fold)
             self.pruning[fold] = search(
-                np.array([of_case[calibration] for of_case in compress(tried, seen)]),
+                as_presences(np.array([of_case[calibration] for of_case in compress(tried, seen)])),
                 base.config.pruning_prob,
                 pruning_probs,
                 list(compress(self.source.groups, seen)),

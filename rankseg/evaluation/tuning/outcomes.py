@@ -1,10 +1,12 @@
 """What `tune` found: how every candidate did, the choice, and the reason in plain words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ... import __version__
 from ...config import Config
+from ..averages import IMAGE_FIRST, Average
+from ..cases.census import Census
 from ..compare.scores import TITLES
 from ..statistics import FEWEST_GROUPS
 from .candidates import TARGETS, Candidate
@@ -51,6 +53,8 @@ class Tuning:
     groups: int
     folds: int
     problems: dict[str, str]
+    average: Average = IMAGE_FIRST
+    census: Census | None = field(default=None, compare=False)
 
     @property
     def baseline(self) -> Outcome:
@@ -63,7 +67,14 @@ class Tuning:
         units = f"{self.images} images"
         if self.groups < self.images:
             units += f" of {self.groups} groups"
-        return f"{TITLES[self.metric]} of {units} ({TARGETS[self.presence]})"
+        words = TARGETS[self.presence]
+        if self.average.name != "image-first":
+            words = f"{self.average.name}, {words}"
+        if self.average.ignored:
+            words += f", without {', '.join(map(str, self.average.ignored))}"
+        if self.average.classes is not None:
+            words += f", of {', '.join(map(str, self.average.classes))}"
+        return f"{TITLES[self.metric]} of {units} ({words})"
 
     def leaders(self) -> list[Outcome]:
         """Return the best pruning of each kind of candidate, the best kind first.
@@ -115,12 +126,26 @@ class Tuning:
             f"is {self.groups}: do not rely on the choice."
         )
 
+    def _average_record(self) -> dict[str, Any]:
+        """Return what is not usual of the mean that decided."""
+        found: dict[str, Any] = {}
+        if self.average.name != IMAGE_FIRST.name:
+            found["average"] = self.average.name
+        if self.average.classes is not None:
+            found["classes"] = list(self.average.classes)
+        if self.average.ignored:
+            found["ignore_classes"] = list(self.average.ignored)
+        if self.average.empty != IMAGE_FIRST.empty:
+            found["empty"] = self.average.empty
+        return found
+
     def record(self) -> dict[str, Any]:
         """Return what a file of settings tells about their origin."""
         return {
             "choice": self.chosen.candidate.name,
             "metric": self.metric,
             "presence": self.presence,
+            **self._average_record(),
             "images": self.images,
             "groups": self.groups,
             "folds": self.folds,

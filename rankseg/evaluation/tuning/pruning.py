@@ -15,10 +15,11 @@ def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> np
 
     Returns
     -------
-    array, shape (class, pruning_prob, presence)
+    array, shape (class, pruning_prob, presence, part, column)
+        As of the scorer.
     """
     active = scorer.active(config.pruning_prob)
-    result = np.tile(scorer(config), (len(active), len(pruning_probs), 1))
+    result = np.tile(scorer(config), (len(active), len(pruning_probs), 1, 1, 1))
     for c in range(len(active)):
         changed = [scorer.active(p)[c] != active[c] for p in pruning_probs]
         if any(changed):
@@ -52,7 +53,7 @@ def search(
     Parameters
     ----------
     results : array, shape (case, class, pruning_prob, presence)
-        What `trials` returned for each case.
+        What `as_presences` makes of the `trials` of each case.
     pruning_prob : float
         Value of all classes so far, one of `pruning_probs`.
     pruning_probs : sequence of float

@@ -9,6 +9,8 @@ import numpy as np
 from ...config import Config
 from ...settings import MODES, Settings, check_void_index
 from ...validation import choice, number
+from ..averages import Average
+from ..cases.census import Census, add_up
 from ..cases.source import Source
 from ..compare.scores import TITLES
 from ..statistics import standard_error
@@ -34,6 +36,12 @@ def tune(
     folds: int = 5,
     seed: int = 0,
     progress: Callable[[str, int], None] | None = None,
+    average: str = "image-first",
+    classes: Sequence[int] | None = None,
+    ignore_classes: Sequence[int] = (),
+    empty: str = "nan",
+    check_sums: bool = True,
+    check_labels: bool = True,
 ) -> Tuning:
     """Choose between argmax and RankSEG, and their settings, on cases with known labels.
 
@@ -79,6 +87,9 @@ def tune(
         Fixes which pixels the calibrations are fitted to.
     progress : callable, optional
         Called after each case of each pass, with what the pass does and the number of cases.
+    average, classes, ignore_classes, empty, check_sums, check_labels
+        Which mean of the scores is to be high, over which classes, and what is checked, as for
+        `evaluate`.
 
     Returns
     -------
@@ -127,9 +138,16 @@ def tune(
     )
     grid = sorted({0.5, *(number("pruning_probs", p, 0, 1) for p in pruning_probs)})
     candidates = list(all_candidates(metrics, solvers, grid, kinds, output_mode))
-    source = Source(cases, output_mode, check_void_index(void_index), progress)
-    samples = draw_pixels(source, seed, len(cases) if isinstance(cases, Sized) else None)
-    validation = CrossValidation(source, samples, kinds, folds)
+    only = None if classes is None else tuple(classes)
+    mean = Average(average, only, tuple(ignore_classes), empty)
+    source = Source(cases, output_mode, check_void_index(void_index), progress, check_sums)
+    total = len(cases) if isinstance(cases, Sized) else None
+    counts: list[Census] = []
+    samples = draw_pixels(source, seed, total, counts)
+    census = add_up(counts)
+    if check_labels and void_index == Settings.void_index:
+        census.check(void_index)
+    validation = CrossValidation(source, samples, kinds, folds, mean)
     scores = validation.scores(candidates, metric, "scoring the candidates")
     if per_class:
         means = target(scores, presence).mean(axis=0)
@@ -157,6 +175,8 @@ def tune(
         groups=len(set(source.groups)),
         folds=len(set(validation.folds.tolist())),
         problems=source.problems,
+        average=mean,
+        census=census,
     )
     return replace(tuning, config=replace(tuning.config, tuned=tuning.record()))
 
