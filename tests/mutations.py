@@ -117,13 +117,13 @@ MUTATIONS = [
         "tests/test_assignment.py -k strict",
     ),
     Mutation(
-        "rankseg/solvers/assignment.py",
+        "rankseg/solvers/block_labels.py",
         "size[slab.sample, slab.classes] -= shared[0]",
         "size[slab.sample, slab.classes] -= 0 * shared[0]",
         "tests/test_assignment.py --fast",
     ),
     Mutation(
-        "rankseg/solvers/assignment.py",
+        "rankseg/solvers/block_labels.py",
         "few = np.count_nonzero(self.votes != 1) <= self.votes.size // 8",
         "few = True",
         "tests/test_assignment.py --fast",
