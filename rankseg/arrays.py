@@ -252,7 +252,7 @@ def _total_of_runs(x: np.ndarray, ndim: int, mask: np.ndarray | None) -> np.ndar
     # Dot products over runs of the last axis, 3 times faster than a sum in float64 and as good
     # for what follows: BLAS keeps 32 partial sums, so few additions stand behind each other.
     length = x.shape[-1]
-    weights = np.ones(length, x.dtype) if mask is None else mask.astype(x.dtype)
+    weights = np.ones(length, x.dtype) if mask is None else mask.astype(x.dtype, copy=False)
     if length <= SHORT:
         sums = _dot(x, weights)
         return sums.sum(axis=_last_axes(sums, ndim - 1), dtype=np.float64)

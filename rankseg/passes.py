@@ -99,6 +99,45 @@ class LazyGroup(Group):
         return self.scale * size, lambda: self.scale * overlap
 
 
+class SmallRows(Group):
+    """Some rows on the host that fit a block together, pixels on one axis.
+
+    A row whose threshold stands is not counted again: of a group some settle late.
+    """
+
+    def __init__(self, source: ProbabilityMap, index: RowIndex, scale: float = 1.0) -> None:
+        super().__init__(source, index, scale)
+        self._counted = np.full((3, len(self.index[0])), np.nan)  # thresholds, counts, sums
+
+    @cached_property
+    def _lines(self) -> np.ndarray:
+        return self._block.reshape(len(self.index[0]), -1)
+
+    def summarize(self) -> tuple[Array, ...]:
+        """Return the smallest value, the largest value and the sum of each row."""
+        x = self._lines
+        return x.min(axis=1), x.max(axis=1), arrays.total(np, x, 1)
+
+    def above(self, threshold: np.ndarray) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
+        """Count the pixels above each row's threshold, and offer to sum them."""
+        x, counted = self._lines, self._counted.copy()
+        rows: Any = np.flatnonzero(counted[0] != threshold)
+        if 2 * len(rows) < len(x):
+            x = x[rows]
+        else:
+            rows = slice(None)
+        inside = (x > threshold[rows, None].astype(x.dtype)).astype(x.dtype)
+        counted[0] = threshold
+        counted[1, rows] = self.scale * (inside @ np.ones(x.shape[1], x.dtype))
+
+        def overlap() -> np.ndarray:
+            counted[2, rows] = self.scale * arrays.total(np, x, 1, inside)
+            self._counted = counted
+            return counted[2]
+
+        return counted[1], overlap
+
+
 class Row(Group):
     """One row on the host, read in slabs and only where it can matter.
 

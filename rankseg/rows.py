@@ -13,7 +13,7 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 from .maps import ProbabilityMap
-from .passes import Group, LazyGroup, Row
+from .passes import Group, LazyGroup, Row, SmallRows
 from .peaks import Peaks
 
 Pass: TypeAlias = Callable[[Any], Sequence[Array]]
@@ -163,7 +163,7 @@ class BlockRows(Rows):
             return
         for i in range(0, len(samples), step):
             rows = (samples[i : i + step], classes[i : i + step])
-            yield Group(self.source, rows, scale)
+            yield SmallRows(self.source, rows, scale)
 
     def host_row(self, index: tuple[int, int]) -> Row:
         """Return one row."""
