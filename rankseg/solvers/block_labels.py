@@ -99,18 +99,17 @@ class _LabelSlab:
         The sum is the class where there is one vote, and means nothing elsewhere.
         """
         lines, *rest = self.slab
-        sample, integer = self.samples.start, np.min_scalar_type(self.source.classes)
-        votes, chosen = self._zeros()
+        sample, (votes, chosen) = self.samples.start, self._zeros()
         for c, threshold in zip(self.classes, self.threshold[0], strict=True):
             first, last = self.rows.peaks.lines_above((sample, c), threshold)
             first, last = max(first, lines.start), min(last, lines.stop)
             if first >= last:
                 continue
-            p = self.source.read((sample, c), (slice(first, last), *rest))
-            mask = (p > threshold).astype(integer)
+            p = self.rows.held.read((sample, c), (slice(first, last), *rest))
+            mask = (p > threshold).view(np.uint8)
             where = slice(first - lines.start, last - lines.start)
             votes[0, where] += mask
-            chosen[0, where] += np.multiply(mask, integer.type(c), out=mask)
+            chosen[0, where] += mask * votes.dtype.type(c)
         return votes, chosen
 
     def _zeros(self) -> np.ndarray:
@@ -158,7 +157,7 @@ class _LabelSlab:
             yield some, p, p > self._of_pixels(self.threshold, some)
 
     def _pick(self, c: int, pixels: np.ndarray) -> np.ndarray:
-        return self.source.pick((self.samples.start, c), self.slab, pixels)
+        return self.rows.held.pick((self.samples.start, c), self.slab, pixels)
 
 
 class _LabelGroup(_LabelSlab):
@@ -170,9 +169,9 @@ class _LabelGroup(_LabelSlab):
             some = np.flatnonzero(threshold < np.inf)
             if len(some):
                 p = self.source.read((self.samples.start + some, np.full_like(some, c)))
-                mask = (p > self.source.broadcast(threshold[some])).astype(votes.dtype)
+                mask = (p > self.source.broadcast(threshold[some])).view(np.uint8)
                 votes[some] += mask
-                chosen[some] += np.multiply(mask, votes.dtype.type(c), out=mask)
+                chosen[some] += mask * votes.dtype.type(c)
         return votes, chosen
 
     def _add_up(
