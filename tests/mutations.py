@@ -118,8 +118,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/solvers/block_labels.py",
-        "size[slab.sample, slab.classes] -= shared[0]",
-        "size[slab.sample, slab.classes] -= 0 * shared[0]",
+        "size[block.samples, block.classes] -= shared[0]",
+        "size[block.samples, block.classes] -= 0 * shared[0]",
         "tests/test_assignment.py --fast",
     ),
     Mutation(
