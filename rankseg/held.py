@@ -17,7 +17,7 @@ class Held:
 
     def __init__(self, source: ProbabilityMap) -> None:
         self.source = source
-        small = source.batch * source.classes * source.pixels <= HELD
+        small = 0 < source.batch * source.classes * source.pixels <= HELD
         self.keeps = small and not source.reads_views
         self.kept: dict[tuple[int, int], np.ndarray] = {}
 

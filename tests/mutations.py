@@ -162,7 +162,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/held.py",
-        "small = source.batch * source.classes * source.pixels <= HELD",
+        "small = 0 < source.batch * source.classes * source.pixels <= HELD",
         "small = True",
         "tests/test_held.py --fast",
     ),
