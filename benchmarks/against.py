@@ -62,11 +62,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 SMALL = {
+    "256x11x64x64": (maps.Scene(11, (64, 64), active=4, spacing=16), 256),
     "256x11x32x32": (maps.Scene(11, (32, 32), active=4, spacing=8), 256),
     "64x2x32x32": (maps.Scene(2, (32, 32), active=2, spacing=8), 64),
 }
 LAST, HALF, IMPORTED = "512x512x21", "21x512x512 float16", "import"
-NAMES = [*maps.SHAPES, *SMALL, LAST, HALF, IMPORTED]
+REAL_LAST, REAL_HALF = "360x480x11", "11x360x480 float16"
+LAYOUTS = {LAST: "21x512x512", HALF: "21x512x512", REAL_LAST: maps.REAL, REAL_HALF: maps.REAL}
+NAMES = [*maps.SHAPES, *SMALL, *LAYOUTS, IMPORTED]
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,9 @@ def work_of(name: str) -> Work:
     if name in SMALL:
         scene, count = SMALL[name]
         return Work(name, scene.draw_batch(count), {"defaults": {}})
-    if name in (LAST, HALF):
-        probs = maps.SCENES["21x512x512"].draw()
-        if name == HALF:
+    if name in LAYOUTS:
+        probs = maps.load(LAYOUTS[name])[1]
+        if name in (HALF, REAL_HALF):
             return Work(name, probs.astype(np.float16), {"defaults": {}})
         probs = np.ascontiguousarray(np.moveaxis(probs, 1, -1))
         return Work(name, probs, {"class_axis=-1": {"class_axis": -1}})

@@ -252,10 +252,10 @@ def _total_of_runs(x: np.ndarray, ndim: int, mask: np.ndarray | None) -> np.ndar
     # Dot products over runs of the last axis, 3 times faster than a sum in float64 and as good
     # for what follows: BLAS keeps 32 partial sums, so few additions stand behind each other.
     length = x.shape[-1]
-    weights = np.ones(length, x.dtype) if mask is None else mask.astype(x.dtype)
+    weights = np.ones(length, x.dtype) if mask is None else mask.astype(x.dtype, copy=False)
     if length <= SHORT:
         sums = _dot(x, weights)
-        return sums.sum(axis=_last_axes(sums, ndim - 1), dtype=np.float64)
+        return np.add.reduce(sums, axis=_last_axes(sums, ndim - 1), dtype=np.float64)
     runs = [np.s_[..., start : start + SHORT] for start in range(0, length, SHORT)]
     sums = np.stack([_dot(x[run], weights[run]) for run in runs], axis=-1)
     return sums.sum(axis=_last_axes(sums, ndim), dtype=np.float64)

@@ -15,7 +15,7 @@ from .arrays import Array, Slab
 from .correction import Correction, log_total
 
 RowIndex: TypeAlias = tuple[int, int] | tuple[np.ndarray, np.ndarray] | EllipsisType
-"""Sample and class of one row, samples and classes of several, or ``...`` for every row.
+"""Sample and class of one row, samples and classes of several in order, or ``...`` for every row.
 
 What is said of these rows has shape (), (rows,) or (batch, class).
 """
@@ -81,7 +81,7 @@ class ProbabilityMap:
         p = arrays.widen(self.xp, self.probs[(samples, slice(None), *spatial, ...)])
         return log_total(self.xp, self._scores(p, ...))
 
-    def _scores(self, p: Array, index: RowIndex) -> Array:
+    def _scores(self, p: Array, index: Any) -> Array:
         assert self.correction is not None
         scale: Any = self.correction.scale
         bias: Any = self.correction.bias
@@ -132,26 +132,36 @@ class ProbabilityMap:
             if self.reads_views:
                 return x
         else:
-            rows = zip(*index, strict=True)
-            x = xp.stack([self.probs[(b, c, *slab)] for b, c in rows])
-            pixels = (index[0], *slab)
+            x, pixels = self._rows(*index)[(slice(None), *slab)], (index[0], *slab)
         x = self._finished(arrays.widen(xp, x), index, lambda part: part[pixels])
         if self.valid is None:
             return x
         return xp.where(self.valid[pixels], x, xp.zeros((), dtype=self.dtype, device=device(x)))
 
-    def pick(self, index: tuple[int, int], slab: Slab, pixels: np.ndarray) -> np.ndarray:
-        """Read single pixels, by flat number, of a slab of one row on the host, valid or not."""
+    def _rows(self, samples: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return rows of a map on the host as stored: a view, if they follow each other there."""
+        first, last = (int(samples[i]) * self.classes + int(classes[i]) for i in (0, -1))
+        if last - first < len(samples) and self.probs.flags.c_contiguous:
+            return self.probs.reshape(-1, *self.spatial)[first : last + 1]
+        return self.probs[samples, classes]
+
+    def pick(self, index: tuple[int | slice, int], slab: Slab, pixels: np.ndarray) -> np.ndarray:
+        """Read single pixels, by flat number, of a slab of rows of one class on the host.
+
+        Valid or not.
+        """
 
         def picked(part: np.ndarray) -> np.ndarray:
             if part.flags.c_contiguous:
                 return np.take(part.reshape(-1), pixels)
+            if part.ndim > 1 and part[0].flags.c_contiguous:  # rows of several samples
+                return part.reshape(len(part), -1)[divmod(pixels, part[0].size)]
             return part[np.unravel_index(pixels, part.shape)]
 
         x = arrays.widen(self.xp, picked(self.probs[(*index, *slab)]))
         return self._finished(x, index, lambda part: picked(part[(index[0], *slab)]))
 
-    def _finished(self, x: Array, index: RowIndex, at: Callable[[Array], Array]) -> Array:
+    def _finished(self, x: Array, index: Any, at: Callable[[Array], Array]) -> Array:
         """Clip or correct values of rows; `at` picks their pixels out of (batch, *spatial)."""
         if self.correction is not None:
             total = None if self.log_total is None else at(self.log_total)

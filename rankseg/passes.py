@@ -9,6 +9,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array, Slab
+from .held import Held
 from .maps import ProbabilityMap, RowIndex
 from .peaks import Peaks
 
@@ -99,6 +100,45 @@ class LazyGroup(Group):
         return self.scale * size, lambda: self.scale * overlap
 
 
+class SmallRows(Group):
+    """Some rows on the host that fit a block together, pixels on one axis.
+
+    A row whose threshold stands is not counted again: of a group some settle late.
+    """
+
+    def __init__(self, source: ProbabilityMap, index: RowIndex, scale: float = 1.0) -> None:
+        super().__init__(source, index, scale)
+        self._counted = np.full((3, len(self.index[0])), np.nan)  # thresholds, counts, sums
+
+    @cached_property
+    def _lines(self) -> np.ndarray:
+        return self._block.reshape(len(self.index[0]), -1)
+
+    def summarize(self) -> tuple[Array, ...]:
+        """Return the smallest value, the largest value and the sum of each row."""
+        x = self._lines
+        return x.min(axis=1), x.max(axis=1), arrays.total(np, x, 1)
+
+    def above(self, threshold: np.ndarray) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
+        """Count the pixels above each row's threshold, and offer to sum them."""
+        x, counted = self._lines, self._counted.copy()
+        rows: Any = np.flatnonzero(counted[0] != threshold)
+        if 2 * len(rows) < len(x):
+            x = x[rows]
+        else:
+            rows = slice(None)
+        inside = (x > threshold[rows, None].astype(x.dtype)).astype(x.dtype)
+        counted[0] = threshold
+        counted[1, rows] = self.scale * (inside @ np.ones(x.shape[1], x.dtype))
+
+        def overlap() -> np.ndarray:
+            counted[2, rows] = self.scale * arrays.total(np, x, 1, inside)
+            self._counted = counted
+            return counted[2]
+
+        return counted[1], overlap
+
+
 class Row(Group):
     """One row on the host, read in slabs and only where it can matter.
 
@@ -106,22 +146,22 @@ class Row(Group):
     """
 
     def __init__(
-        self, source: ProbabilityMap, index: RowIndex, peaks: Peaks, scale: float = 1.0
+        self, held: Held, index: tuple[int, int], peaks: Peaks, scale: float = 1.0
     ) -> None:
-        super().__init__(source, index, scale)
-        self.peaks = peaks
+        super().__init__(held.source, index, scale)
+        self.held, self.peaks = held, peaks
 
     @cached_property
     def _copy(self) -> np.ndarray | None:
         # Rows that take work to read are read once, where that is little beside the whole map.
         source = self.source
-        if source.reads_views:
+        if self.held.reads_views(self.index):
             return None
         small = 4 * source.pixels * np.dtype(source.dtype).itemsize <= source.probs.nbytes
         return source.read(self.index) if small else None
 
     def _slab(self, slab: Slab) -> np.ndarray:
-        return self.source.read(self.index, slab) if self._copy is None else self._copy[slab]
+        return self.held.read(self.index, slab) if self._copy is None else self._copy[slab]
 
     def blocks(self, above: float) -> Iterator[tuple[Slab, np.ndarray]]:
         """Read the lines between the first and the last that may hold larger values."""
@@ -140,7 +180,7 @@ class Row(Group):
 
     def above(self, threshold: float) -> tuple[float, Callable[[], float]]:
         """Count the pixels above the threshold, and offer to sum them."""
-        if self._copy is None and not self.source.reads_views:
+        if self._copy is None and not self.held.reads_views(self.index):
             return super().above(threshold)
         held = [(x, self._compare(x, threshold)) for _, x in self.blocks(threshold)]
         size = sum(np.count_nonzero(mask) for _, mask in held)
@@ -152,14 +192,15 @@ class Row(Group):
     def summarize(self) -> tuple[float, ...]:
         """Return the smallest value, the largest value and the sum, and index the maxima."""
         lows, highs, mass = [], [], 0.0
+        self.held.keep(self.index)
         for slab, starts in zip(self.peaks.slabs, self.peaks.starts, strict=True):
-            x = self.source.read(self.index, slab)
+            x = self.held.read(self.index, slab)
             lows.append(x.min())
             highs.append(Peaks.of_slab(x, starts))
             mass += arrays.total(np, x, self.ndim)
-        peaks = np.concatenate(highs)
+        peaks = highs[0] if len(highs) == 1 else np.concatenate(highs)
         self.peaks.values[self.index] = peaks
-        return np.min(lows), np.max(peaks), mass
+        return min(lows), peaks.max(), mass
 
     def _compare(self, x: np.ndarray, threshold: float) -> np.ndarray:
         return x > float(threshold)  # a Python scalar takes the precision of the array

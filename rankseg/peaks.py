@@ -38,7 +38,7 @@ class Peaks:
 
     def lines_above(self, index: tuple[int, int], threshold: float) -> tuple[int, int]:
         """Return the first and the last but one line of a row that may have larger values."""
-        bands = np.flatnonzero(self.values[index] > threshold)
+        (bands,) = (self.values[index] > threshold).nonzero()
         if not len(bands):
             return 0, 0
         return int(self.edges[bands[0]]), int(self.edges[bands[-1] + 1])

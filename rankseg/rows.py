@@ -12,8 +12,9 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array
+from .held import Held
 from .maps import ProbabilityMap
-from .passes import Group, LazyGroup, Row
+from .passes import Group, LazyGroup, Row, SmallRows
 from .peaks import Peaks
 
 Pass: TypeAlias = Callable[[Any], Sequence[Array]]
@@ -143,6 +144,7 @@ class BlockRows(Rows):
     def __init__(self, source: ProbabilityMap, block: int = arrays.BLOCK) -> None:
         super().__init__(source)
         self.block = block
+        self.held = Held(source)
         self.peaks = Peaks(self.shape, source.spatial, block)
 
     def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
@@ -159,15 +161,15 @@ class BlockRows(Rows):
         step = self.block // self.source.pixels
         if step < 2:
             for index in zip(samples.tolist(), classes.tolist(), strict=True):
-                yield Row(self.source, index, self.peaks, scale)
+                yield Row(self.held, index, self.peaks, scale)
             return
         for i in range(0, len(samples), step):
             rows = (samples[i : i + step], classes[i : i + step])
-            yield Group(self.source, rows, scale)
+            yield SmallRows(self.source, rows, scale)
 
     def host_row(self, index: tuple[int, int]) -> Row:
         """Return one row."""
-        return Row(self.source, index, self.peaks)
+        return Row(self.held, index, self.peaks)
 
 
 _WAYS = {"host": BlockRows, "device": Rows, "lazy": LazyRows, "traced": TracedRows}

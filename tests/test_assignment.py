@@ -154,3 +154,27 @@ def test_a_huge_smooth_does_not_erase_the_order_of_classes(backend, metric, smoo
     labels = backend.call(rankseg, p, metric=metric, smooth=smooth, pruning_prob=0.0)
     # In the limit both objectives count p - 1/2: the most probable class wins.
     assert np.array_equal(labels, np.argmax(p, axis=1))
+
+
+@pytest.mark.parametrize("layout", ["classes first", "classes last", "every second", "half"])
+@pytest.mark.parametrize("void", [None, 255])
+@pytest.mark.parametrize("objective", [Dice(), Dice(1.0), IoU()])
+def test_small_samples_are_labelled_together_as_alone(layout, void, objective):
+    p = soft_maps(9, 9, 6, (12, 10), 2.0, np.float16 if layout == "half" else np.float32)
+    p[4], p[6, 2:] = 1 / 6, 0.01  # a sample whose classes are all pruned, and one with two
+    if layout == "classes last":
+        p = np.moveaxis(np.ascontiguousarray(np.moveaxis(p, 1, -1)), -1, 1)
+    if layout == "every second":
+        p = np.repeat(p, 2, axis=-1)[..., ::2]
+    valid = np.random.default_rng(0).random((9, 12, 10)) < 0.8
+    for source in (ProbabilityMap(p), ProbabilityMap(p, valid)):
+        together = BlockRows(source)
+        solution = rma.solve(together, objective, np.float32(0.5))
+        labels = assignment.labels(together, solution, objective, void)
+        alone = BlockRows(source, block=source.pixels)
+        assert alone.summary.high.shape == (9, 6)
+        slabs = assignment.labels(alone, solution, objective, void)
+        inside = np.ones_like(valid) if source.valid is None else valid
+        assert np.array_equal(labels[inside], slabs[inside])
+        few = assignment.labels(BlockRows(source, block=4 * 120), solution, objective, void)
+        assert np.array_equal(few[inside], labels[inside])

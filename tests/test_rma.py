@@ -9,7 +9,7 @@ from rankseg import thresholds
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import Dice, IoU
-from rankseg.passes import Group
+from rankseg.passes import Group, SmallRows
 from rankseg.rows import BlockRows, Rows, rows_of
 from rankseg.solvers import rma
 
@@ -227,3 +227,20 @@ def test_rows_that_are_pruned_do_not_hold_up_the_others():
     passes.clear()
     rma.climb(rows, group, Dice(), mass, start, np.ones_like(active))
     assert len(passes) > with_all  # or this map shows nothing
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("moved", [1, 5])
+def test_rows_of_a_group_are_counted_when_their_threshold_moves(reads, moved):
+    p = np.random.default_rng(0).random((3, 4, 9, 11))
+    index = (np.array([0, 0, 1, 2, 2, 2]), np.array([1, 3, 0, 0, 1, 3]))  # in order, not adjacent
+    group = SmallRows(ProbabilityMap(p), index, scale=2.0)
+    rows = p[index].reshape(6, -1)
+    threshold = np.full(6, 0.4)
+    for change in (0.0, 0.3, -0.2):
+        threshold = threshold + change * (np.arange(6) < moved)
+        inside = rows > threshold[:, None]
+        size, read_overlap = group.above(threshold)
+        assert np.array_equal(size, 2 * inside.sum(axis=1))
+        if reads or change < 0:
+            assert np.allclose(read_overlap(), 2 * (rows * inside).sum(axis=1), rtol=1e-12)

@@ -111,7 +111,7 @@ def _blocks(rows: BlockRows) -> Iterator[tuple[int, Slab, np.ndarray]]:
     source = rows.source
     for b in range(source.batch):
         for slab in arrays.slabs(source.spatial, max(2**13, 2**20 // source.classes)):
-            values = [source.read((b, c), slab).reshape(-1) for c in range(source.classes)]
+            values = [rows.held.read((b, c), slab).reshape(-1) for c in range(source.classes)]
             yield b, slab, np.stack(values)
 
 

@@ -117,7 +117,7 @@ def climb(
             # When that fixes their sum to rounding, the threshold cannot move any more.
             moved = count - size
             settled = np.abs(moved * (threshold - before)) <= tolerance * overlap
-            if np.all(settled | ~active):
+            if (settled | ~active).all():
                 overlap = overlap + moved * (threshold + before) / 2
                 return Masks(threshold, count, overlap)
         size, overlap, before = count, read_overlap(), threshold
