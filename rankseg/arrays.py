@@ -17,7 +17,7 @@ Host arrays of other libraries are read through a NumPy view of the same memory.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import (
@@ -271,6 +271,89 @@ _dot = np.vecdot if hasattr(np, "vecdot") else _dot_products
 
 def _last_axes(x: Array, ndim: int) -> tuple[int, ...]:
     return tuple(range(x.ndim - ndim, x.ndim))
+
+
+def look_up(xp: Namespace, table: np.ndarray, index: Array, dtype: Any) -> Array:
+    """Return values of a table (*row, bin) for the bins of pixels (*row, *spatial)."""
+    table = xp.asarray(table, dtype=dtype, device=device(index))
+    *lead, bins = table.shape
+    rows = xp.arange(prod(lead), dtype=index.dtype, device=device(index)) * bins
+    rows = xp.reshape(rows, (*lead, *[1] * (index.ndim - len(lead))))
+    flat = xp.reshape(index + rows, (-1,))
+    return xp.reshape(xp.take(xp.reshape(table, (-1,)), flat), index.shape)
+
+
+class Binning(NamedTuple):
+    """Bins by the exponent and the first `mantissa` bits of the mantissa, of 2^-octaves to 1.
+
+    The first bin is for what is smaller, the last for 1; the next `fraction` bits of the mantissa
+    tell where in a bin a value lies.
+    """
+
+    octaves: int
+    mantissa: int
+    fraction: int
+
+    @property
+    def bins(self) -> int:
+        """Return how many there are."""
+        return (self.octaves << self.mantissa) + 2
+
+
+def bins_of(xp: Namespace, x: Array, binning: Binning, fine: bool = False) -> tuple[Array, Array]:
+    """Return the bin of each float32 or float64 value in [0, 1], and where in it as an integer.
+
+    In units of 2^-fraction of the bin's width, or None. A logarithm would differ between libraries.
+    """
+    octaves, mantissa, fraction = binning
+    single = x.dtype == xp.float32
+    stored, bias = (23, 127) if single else (52, 1023)
+    bits = _bits_of(xp, x, single)
+    first = ((bias - octaves) << mantissa) - 1
+    index = clip(xp, (bits >> (stored - mantissa)) - first, 0, binning.bins - 1)
+    if not fine:
+        return index, None
+    return index, (bits >> (stored - mantissa - fraction)) & ((1 << fraction) - 1)
+
+
+def _bits_of(xp: Namespace, x: Array, single: bool) -> Array:
+    if is_torch_array(x) or is_jax_array(x):
+        return x.view(xp.int32 if single else xp.int64)
+    return np.ascontiguousarray(x).view(np.int32 if single else np.int64)
+
+
+def histogram(
+    xp: Namespace, x: Array, ndim: int, binning: Binning, fine: bool = False
+) -> tuple[Array, Array | None]:
+    """Count the values of the last `ndim` axes in bins, and sum up where in these they lie.
+
+    In units of 2^-fraction of the width; that is None unless `fine`. Both are integers, so that
+    every library has the same.
+    """
+    lead = x.shape[: x.ndim - ndim]
+    if not lead and not fine and x.dtype == np.float32:
+        return _histogram_of_row(x, binning), None
+    index, rest = bins_of(xp, x, binning, fine)
+    rows = prod(lead)
+    index = index.reshape(rows, -1) + binning.bins * np.arange(rows)[:, None]
+    shape, length = (*lead, binning.bins), rows * binning.bins
+    counts = np.bincount(index.reshape(-1), minlength=length).reshape(shape)
+    if not fine:
+        return counts, None
+    sums = np.bincount(index.reshape(-1), rest.reshape(-1), minlength=length)
+    return counts, sums.reshape(shape)
+
+
+def _histogram_of_row(x: np.ndarray, binning: Binning) -> np.ndarray:
+    # The upper bits count as they are: half the time of moving each value to its bin first.
+    shift = 23 - binning.mantissa
+    bits = np.ascontiguousarray(x).reshape(-1).view(np.uint32) >> shift
+    last = 127 << binning.mantissa
+    counts = np.bincount(bits, minlength=last + 1)
+    first = last - binning.bins + 1
+    result = counts[first : last + 1].copy()
+    result[0] += counts[:first].sum() + counts[last + 1 :].sum()
+    return result
 
 
 def slabs(shape: Sequence[int], limit: int) -> Iterator[Slab]:

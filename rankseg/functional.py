@@ -29,7 +29,16 @@ from .settings import (
     check_void_index,
 )
 from .signatures import ArrayT, same_library
-from .solvers import assignment, exact, normal, pointwise, refinement, rma
+from .solvers import (
+    assignment,
+    correlated,
+    correlated_labels,
+    exact,
+    normal,
+    pointwise,
+    refinement,
+    rma,
+)
 from .validation import choice
 
 
@@ -82,6 +91,9 @@ def rankseg(
         Pixels that take part. The others (padding, bars, outside of the body) get `void_index`
         in labels and False in masks.
     **solver_params
+        For RMA: `correlation` in [0, 0.95] or 1 (default 0), one value or one for each class, of
+        the pixels of a row: 0 takes them as independent, which those of networks seldom are; 0.5
+        keeps nearly all of the gain and loses nothing where that hurts (docs/correlation.md).
         For RMA and exact, multiclass: `unassigned_policy` ("max_score" or "void") says what
         becomes of a pixel that no class selected, the class that gains most or `void_index`
         (default 255, outside of [0, class); also what `valid` writes, for argmax too).
@@ -166,6 +178,7 @@ def thresholds(
     *,
     class_axis: int = 1,
     valid: Array | None = None,
+    correlation: float | Sequence[float] = 0.0,
 ) -> Thresholds[ArrayT]:
     """Return the threshold, the expected score and the activity of each sample and class.
 
@@ -180,6 +193,8 @@ def thresholds(
         What to maximise, per sample and class.
     smooth, pruning_prob, class_axis, valid
         As in `rankseg`.
+    correlation : float or sequence of float, default 0.0
+        As in `rankseg`; the score is then the mean over the factor.
 
     Returns
     -------
@@ -201,7 +216,9 @@ def thresholds(
     >>> thresholds(probs).threshold.round(3)
     array([[0.311,   inf]])
     """
-    settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
+    settings = check_settings(
+        metric, smooth, "multilabel", "RMA", pruning_prob, {"correlation": correlation}
+    )
     rows = open_rows(probs, class_axis, valid)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     solution = _solve(settled(rows), settings)
@@ -222,6 +239,15 @@ def _solve(rows: Rows, settings: Settings) -> rma.Solution:
     pruning = _pruning(rows, settings)
     if settings.solver in NORMAL_SOLVERS:
         return normal.solve(rows, settings.smooth, pruning, settings.solver, settings.eps)
+    if settings.correlated:
+        competing = settings.output_mode == "multiclass"
+        return correlated.solve(
+            rows,
+            OBJECTIVES[settings.metric](settings.smooth),
+            pruning,
+            settings.correlation,
+            competing,
+        )
     solver = exact if settings.solver == "exact" else rma
     return solver.solve(rows, OBJECTIVES[settings.metric](settings.smooth), pruning)
 
@@ -242,7 +268,8 @@ def _labels(rows: Rows, settings: Settings) -> Array:
     objective = OBJECTIVES[settings.metric](settings.smooth)
     solution = _solve(rows, settings)
     void = settings.void_index if settings.unassigned_policy == "void" else None
-    labels = assignment.labels(rows, solution, objective, void)
+    step = correlated_labels if settings.correlated else assignment
+    labels = step.labels(rows, solution, objective, void)
     labels = _without_invalid(rows, labels, settings)
     if settings.refine:
         labels = refinement.refine(rows, solution, objective, labels, settings.refine)
@@ -283,6 +310,7 @@ def rankseg_rma(
     unassigned_policy: Policy = "max_score",
     void_index: int = 255,
     safe_screening: bool | str = False,
+    correlation: float | Sequence[float] = 0.0,
 ) -> Array:
     """Return `rankseg` with the RMA solver and its parameters spelled out.
 
@@ -300,6 +328,8 @@ def rankseg_rma(
         Outside of [0, class).
     safe_screening : bool or "auto"
         Accepted, and without effect: there is no slower path to screen.
+    correlation : float or sequence of float, default 0.0
+        As in `rankseg`.
 
     Returns
     -------
@@ -333,6 +363,7 @@ def rankseg_rma(
         "RMA",
         pruning_prob,
         safe_screening=safe_screening,
+        correlation=correlation,
         **params,
     )
 

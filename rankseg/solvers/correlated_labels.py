@@ -1,0 +1,134 @@
+"""Labels from masks of correlated pixels: `assignment`, with increments averaged over the factor.
+
+The expectation of a sum of scores is the sum of their expectations, however the classes depend on
+each other. So the class wins whose own objective grows most in the mean over its own factor. The
+mean is not linear in p: it comes from a table over the bins of p, one for each row.
+"""
+
+from functools import singledispatch
+
+import numpy as np
+from array_api_compat import device
+
+from .. import arrays, factor
+from ..arrays import Array
+from ..objectives import Objective
+from ..rows import BlockRows, Rows
+from .assignment import _LabelSlab, eligible_classes
+from .correlated import CorrelatedSolution, read_histogram
+
+
+def growth(
+    solution: CorrelatedSolution,
+    objective: Objective,
+    sample: int,
+    classes: list[int],
+    size: list[float],
+    overlap: list[np.ndarray],
+    bins: np.ndarray | slice = slice(None),
+) -> np.ndarray:
+    """Return what one more pixel of each bin adds to the objective of each class: (class, bin).
+
+    `size` and `overlap`, the latter at the nodes, are those of the pixels that a class alone has.
+    A factor common to the classes decides nothing, and taking it out keeps 1e-300 apart in float32.
+    """
+    parts, largest = [], 0.0
+    for c, count, inside in zip(classes, size, overlap, strict=True):
+        slope, offset, *curve = objective.increment(count, inside, solution.whole[sample, c])
+        largest = max(largest, slope.max())
+        parts.append((factor.table(float(solution.rho[sample, c])), slope, offset, *curve))
+    tables = []
+    for table, slope, offset, *curve in parts:
+        f = table.low[bins] + table.slope[bins] / 2
+        slope, offset = table.weight * (slope / largest), table.weight * (offset / largest)
+        if curve:
+            tables.append(((slope * f - offset) / (1 - curve[0] * f)).sum(axis=1))
+        else:
+            tables.append(f @ slope - offset.sum())
+    return np.stack(tables)
+
+
+def _sums_at_nodes(
+    solution: CorrelatedSolution, sample: int, classes: list[int], counts: Array, sums: Array
+) -> tuple[list[float], list[np.ndarray]]:
+    """Return how many pixels a histogram of (class, bin) has, and their sums at the nodes."""
+    overlap = []
+    for c, count, part in zip(classes, counts, sums, strict=True):
+        table = factor.table(float(solution.rho[sample, c]))
+        overlap.append(count @ table.low + part @ table.slope)
+    return counts[:, 1:].sum(axis=1).tolist(), overlap
+
+
+@singledispatch
+def labels(
+    rows: Rows, solution: CorrelatedSolution, objective: Objective, void_index: int | None
+) -> Array:
+    """Return the class of each pixel: int64, (batch, *spatial), as `assignment.labels` does."""
+    source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
+    p = source.read(...)
+    mask = p > source.broadcast(solution.threshold)
+    votes = xp.sum(xp.astype(mask, xp.int32), axis=1, keepdims=True, dtype=xp.int32)
+    alone = mask & (votes == 1)
+    zero = xp.zeros((), dtype=p.dtype, device=device(p))
+    found = arrays.histogram(xp, xp.where(alone, p, zero), ndim, factor.BINNING, solution.fine)
+    counts, sums = read_histogram(found)
+    table = np.full((*rows.shape, factor.BINS), -np.inf)
+    for b, chosen in enumerate(eligible_classes(rows, solution.active)):
+        classes = np.flatnonzero(chosen).tolist()
+        alone_b = _sums_at_nodes(solution, b, classes, counts[b, classes], sums[b, classes])
+        table[b, classes] = growth(solution, objective, b, classes, *alone_b)
+    index, _ = arrays.bins_of(xp, p, factor.BINNING)
+    gain = arrays.look_up(xp, table, index, source.dtype)
+    winner = xp.argmax(_allowed(xp, gain, mask, votes), axis=1)
+    if void_index is None:
+        return winner
+    void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
+    return xp.where(votes[:, 0, ...] == 0, void, winner)
+
+
+def _allowed(xp: arrays.Namespace, gain: Array, mask: Array, votes: Array) -> Array:
+    nothing = xp.asarray(-float("inf"), dtype=gain.dtype, device=device(gain))
+    return xp.where(mask | (votes == 0), gain, nothing)
+
+
+@labels.register
+def _labels_in_blocks(
+    rows: BlockRows, solution: CorrelatedSolution, objective: Objective, void_index: int | None
+) -> np.ndarray:
+    # The same, slab by slab: the masks settle most pixels, and only the others are looked up.
+    source = rows.source
+    result = np.empty((source.batch, *source.spatial), dtype=np.int64)
+    for b, chosen in enumerate(eligible_classes(rows, solution.active)):
+        classes = np.flatnonzero(chosen).tolist()
+        slabs = [
+            _LabelSlab(rows, b, classes, solution.threshold[b, classes], slab)
+            for slab in arrays.slabs(source.spatial, max(2**13, 2**21 // len(classes)))
+        ]
+        shared, used = np.zeros((2, len(classes), factor.BINS)), np.zeros(factor.BINS, bool)
+        for slab in slabs:
+            slab.count()
+            for _, p, selected in slab.conflicts or slab._read_conflicts():
+                inside = np.where(selected, p, p.dtype.type(0))
+                found = arrays.histogram(np, inside, 1, factor.BINNING, solution.fine)
+                shared += read_histogram(found)
+                used[arrays.bins_of(np, p, factor.BINNING)[0]] = True
+        size, overlap = _sums_at_nodes(solution, b, classes, *shared)
+        for i, c in enumerate(classes):
+            size[i] = solution.size[b, c] - size[i]
+            overlap[i] = np.maximum(solution.inside[b, c] - overlap[i], 0) * (size[i] > 0)
+        bins = np.flatnonzero(used)
+        table = np.full((len(classes), factor.BINS), -np.inf)
+        table[:, bins] = growth(solution, objective, b, classes, size, overlap, bins)
+        for slab in slabs:
+            part = result[b][slab.slab]
+            part[...] = slab.chosen
+            flat = part.reshape(-1)
+            for pixels, p, selected in slab.conflicts or slab._read_conflicts():
+                index = arrays.bins_of(np, p, factor.BINNING)[0]
+                gain = np.take_along_axis(table, index, axis=1)
+                votes = selected.sum(axis=0, keepdims=True)
+                winner = np.argmax(_allowed(np, gain, selected, votes), axis=0)
+                flat[pixels] = np.take(classes, winner)
+            if void_index is not None:
+                part[slab.votes == 0] = void_index
+    return result
