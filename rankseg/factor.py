@@ -93,13 +93,7 @@ def conditional(p: np.ndarray, rho: float) -> np.ndarray:
     return normal_cdf((normal_ppf(p) + sqrt(rho) * nodes(rho).z) / sqrt(1 - rho))
 
 
-def _edges() -> np.ndarray:
-    steps = 1 + np.arange(2**BINNING.mantissa) / 2**BINNING.mantissa
-    octaves = 2.0 ** np.arange(-BINNING.octaves, 0)
-    return np.concatenate([[0.0], (octaves[:, None] * steps).reshape(-1), [1.0]])
-
-
-EDGES = _frozen(_edges())
+EDGES = _frozen(BINNING.edges)
 """Lowest value of each bin: bin b holds EDGES[b] <= p < EDGES[b + 1]. All are exact in float32."""
 
 WIDTHS = _frozen(np.append(np.diff(EDGES), 1.0))

@@ -54,11 +54,17 @@ def test_the_mean_over_the_factor_keeps_every_probability(rho, bound):
 
 @pytest.mark.parametrize("rho", RHOS)
 def test_probabilities_given_the_factor_rise_with_p_and_z(rho):
-    f = factor.table(rho)
+    low, slope, weight = factor.table(rho)
+    f = low + slope / 2
     assert f.shape == (factor.BINS, len(factor.nodes(rho).z))
+    assert np.array_equal(weight, factor.nodes(rho).weight)
     assert (np.diff(f, axis=0) >= 0).all()
     assert (np.diff(f, axis=1) >= 0).all()
     assert (f[-1] == 1).all()
+    assert (f[0] == 0).all()
+    inside = factor.EDGES[2000:2900] + 0.3 * factor.WIDTHS[2000:2900]
+    found = (low + 0.3 * slope)[2000:2900]
+    assert np.abs(found - factor.conditional(inside, rho)).max() < 3e-5
     assert (factor.conditional(np.zeros(1), rho) == 0).all()
 
 
@@ -83,7 +89,12 @@ def test_bins_are_where_the_edges_say(dtype):
         assert np.array_equal(p > threshold.astype(dtype), expected >= b)
 
 
-def test_levels_are_the_widths_of_the_bins():
-    assert factor.levels().sum() == 1
-    assert len(factor.levels()) == factor.BINS
-    assert np.array_equal(factor.levels()[:-1], np.diff(factor.EDGES))
+def test_all_pixels_above_a_level_are_positive_where_the_correlation_is_one():
+    low, slope, weight = factor.table(1.0)
+    assert weight.sum() == 1
+    middle = factor.EDGES[:-1] + factor.WIDTHS[:-1] / 2
+    mean = (low + slope / 2)[1:-1] @ weight  # of the indicator p > U is p
+    assert np.allclose(mean, middle[1:], rtol=1e-12)
+    starts = np.append(0.0, np.cumsum(weight)[:-1])
+    for b in (1500, 2700, 3000):
+        assert np.array_equal(low[b] == 1, starts + weight <= factor.EDGES[b])

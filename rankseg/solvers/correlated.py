@@ -18,12 +18,13 @@ same bound reaches the best are settled pixel by pixel, where pixels can be pick
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from .. import arrays, factor
 from ..arrays import Array
-from ..factor import BINS, Table
+from ..factor import BINS
 from ..objectives import Objective
 from ..passes import Group
 from ..rows import Rows
@@ -148,13 +149,10 @@ class _Search:
     def _chunks(self) -> "Iterator[_Chunk]":
         # Rows of one table, in pieces that stay in cache.
         for value in np.unique(self.rho):
-            numbers, table = (
-                np.flatnonzero((self.rho == value) & self.wanted),
-                factor.table(float(value)),
-            )
-            step = max(1, CHUNK // (_CELLS * len(table.weight)))
+            numbers = np.flatnonzero((self.rho == value) & self.wanted)
+            step = max(1, CHUNK // (_CELLS * len(factor.table(float(value)).weight)))
             for start in range(0, len(numbers), step):
-                yield _Chunk(self, numbers[start : start + step], table)
+                yield _Chunk(self, numbers[start : start + step], float(value))
 
     def _settle_pixels(self, chunks: "list[_Chunk]") -> None:
         first, last = np.full((2, len(self.rho)), BINS)
@@ -163,11 +161,20 @@ class _Search:
         if not (first < BINS).any():
             return
         low, high = (
-            factor.threshold_of(part, self.dtype).reshape(self.shape) for part in (first, last + 1)
+            factor.threshold_of(part, self.dtype).reshape(self.shape)
+            for part in (first, np.minimum(last + 1, BINS))
         )
         number, value = self.group.between(low, high)
         for chunk in chunks:
             chunk.look_into_bins(number, value)
+
+
+@lru_cache(maxsize=16)
+def _table_in_cells(rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return f at the lower end of each bin, and its rise: (cell, bin, node)."""
+    padding = ((0, _PADDING), (0, 0))
+    low, slope = (np.pad(part[1:], padding, mode="edge") for part in factor.table(rho)[:2])
+    return low.reshape(_CELLS, STEP, -1), slope.reshape(_CELLS, STEP, -1)
 
 
 def _in_cells(x: np.ndarray) -> np.ndarray:
@@ -179,18 +186,14 @@ def _in_cells(x: np.ndarray) -> np.ndarray:
 class _Chunk:
     """Some rows of one correlation."""
 
-    def __init__(self, search: _Search, numbers: np.ndarray, table: Table) -> None:
-        self.search, self.numbers, self.table = search, numbers, table
+    def __init__(self, search: _Search, numbers: np.ndarray, rho: float) -> None:
+        self.search, self.numbers, self.weight = search, numbers, factor.table(rho).weight
         self.objective = search.objective
         self.counts, self.fractions = search.counts[numbers], search.fractions[numbers]
-        shape = (_CELLS, STEP, len(table.weight))
-        padding = ((0, _PADDING), (0, 0))
-        self.low, self.slope = (
-            np.pad(part[1:], padding, mode="edge").reshape(shape) for part in table[:2]
-        )
+        self.low, self.slope = _table_in_cells(rho)
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
-        return values @ self.table.weight
+        return values @ self.weight
 
     def _score(self, size: np.ndarray, overlap: np.ndarray, mass: np.ndarray) -> np.ndarray:
         return self._mean(self.objective.score(size[..., None], overlap, mass))

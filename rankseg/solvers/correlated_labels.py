@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from .. import arrays, factor
 from ..arrays import Array
-from ..objectives import Objective
+from ..objectives import Objective, ratio
 from ..rows import BlockRows, Rows
 from .assignment import _LabelSlab, eligible_classes
 from .correlated import CorrelatedSolution, read_histogram
@@ -42,7 +42,7 @@ def growth(
         f = table.low[bins] + table.slope[bins] / 2
         slope, offset = table.weight * (slope / largest), table.weight * (offset / largest)
         if curve:
-            tables.append(((slope * f - offset) / (1 - curve[0] * f)).sum(axis=1))
+            tables.append(ratio(slope * f - offset, 1 - curve[0] * f).sum(axis=1))
         else:
             tables.append(f @ slope - offset.sum())
     return np.stack(tables)
