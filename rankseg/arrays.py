@@ -285,8 +285,12 @@ def look_up(xp: Namespace, table: np.ndarray, index: Array, dtype: Any) -> Array
     rows = xp.reshape(rows, (*lead, *[1] * (index.ndim - len(lead))))
     index = index + rows
     if is_dask_array(index):
-        return index.map_blocks(lambda block: values[block], dtype=dtype)
+        return _map_chunks(index, lambda block: values[block], dtype)
     return xp.reshape(xp.take(xp.reshape(table, (-1,)), xp.reshape(index, (-1,))), index.shape)
+
+
+def _map_chunks(x: Array, work: Callable[[np.ndarray], np.ndarray], dtype: Any) -> Array:
+    return x.map_blocks(work, dtype=dtype)
 
 
 class Binning(NamedTuple):
@@ -319,12 +323,7 @@ def bins_of(xp: Namespace, x: Array, binning: Binning, fine: bool = False) -> tu
     In units of 2^-fraction of the bin's width, or None. A logarithm would differ between libraries.
     """
     if is_dask_array(x):
-        return tuple(
-            x.map_blocks(lambda block, i=i: bins_of(np, block, binning, fine)[i], dtype=np.int64)
-            if i == 0 or fine
-            else None
-            for i in range(2)
-        )
+        return _bins_of_chunks(x, binning, fine)
     octaves, mantissa, fraction = binning
     single = x.dtype == xp.float32
     stored, bias = (23, 127) if single else (52, 1023)
@@ -336,6 +335,14 @@ def bins_of(xp: Namespace, x: Array, binning: Binning, fine: bool = False) -> tu
     if not fine:
         return index, None
     return index, (bits >> (stored - mantissa - fraction)) & ((1 << fraction) - 1)
+
+
+def _bins_of_chunks(x: Array, binning: Binning, fine: bool) -> tuple[Array, Array | None]:
+    def of(part: int) -> Array:
+        work = lambda block: bins_of(np, block, binning, fine)[part].astype(np.int64)  # noqa: E731
+        return _map_chunks(x, work, np.int64)
+
+    return of(0), of(1) if fine else None
 
 
 def _bits_of(xp: Namespace, x: Array, single: bool) -> Array | None:

@@ -33,6 +33,7 @@ from .solvers import (
     assignment,
     correlated,
     correlated_labels,
+    correlated_traced,
     exact,
     normal,
     pointwise,
@@ -240,14 +241,11 @@ def _solve(rows: Rows, settings: Settings) -> rma.Solution:
     if settings.solver in NORMAL_SOLVERS:
         return normal.solve(rows, settings.smooth, pruning, settings.solver, settings.eps)
     if settings.correlated:
+        objective = OBJECTIVES[settings.metric](settings.smooth)
+        if rows.reads == "never":
+            return correlated_traced.solve(rows, objective, pruning, settings.correlation)
         competing = settings.output_mode == "multiclass"
-        return correlated.solve(
-            rows,
-            OBJECTIVES[settings.metric](settings.smooth),
-            pruning,
-            settings.correlation,
-            competing,
-        )
+        return correlated.solve(rows, objective, pruning, settings.correlation, competing)
     solver = exact if settings.solver == "exact" else rma
     return solver.solve(rows, OBJECTIVES[settings.metric](settings.smooth), pruning)
 

@@ -24,12 +24,15 @@ from ..settings import SCORES, Settings, Solver
 from .errors import CommandError, library_errors, one_line_errors
 from .folders import ClassAxis, Group, LabelsFolder, LabelsKey, ProbsFolder, VoidIndex
 from .options import (
+    CORRELATION,
     PRUNING,
+    CorrelationOption,
     ModeOption,
     OverwriteOption,
     ProbsKeyOption,
     PruningOption,
     ScaleOption,
+    correlated,
     numbers,
     one_of,
 )
@@ -56,6 +59,7 @@ def evaluate(
     ] = None,
     mode: ModeOption = Settings.output_mode,
     pruning_prob: PruningOption = PRUNING,
+    correlation: CorrelationOption = CORRELATION,
     config: Annotated[
         Path | None,
         typer.Option(help="Also compare the settings in a file of rankseg tune."),
@@ -101,6 +105,7 @@ def evaluate(
                     solver or ["RMA"],
                     output_mode=mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+                    **correlated(correlation),
                 )
                 if config is not None:
                     methods += (_configured(config, mode),)

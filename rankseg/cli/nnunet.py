@@ -9,13 +9,16 @@ from ..integration.nnunet import segment_folder
 from ..settings import Settings
 from .errors import library_errors, one_line_errors
 from .options import (
+    CORRELATION,
     PRUNING,
     ConfigOption,
+    CorrelationOption,
     MetricOption,
     OverwriteOption,
     PruningOption,
     SmoothOption,
     SolverOption,
+    correlated,
     numbers,
     settings,
 )
@@ -33,6 +36,7 @@ def nnunet(
     smooth: SmoothOption = Settings.smooth,
     solver: SolverOption = None,
     pruning_prob: PruningOption = PRUNING,
+    correlation: CorrelationOption = CORRELATION,
     config: ConfigOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -49,6 +53,7 @@ def nnunet(
             smooth=smooth,
             solver=solver,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+            **correlated(correlation),
         )
         try:
             with new_progress() as progress, library_errors():

@@ -11,9 +11,11 @@ from ..io.reading import PROBS_SUFFIXES
 from ..settings import Settings
 from .errors import CommandError, one_line_errors
 from .options import (
+    CORRELATION,
     NO_ACTIVATION,
     PRUNING,
     ConfigOption,
+    CorrelationOption,
     MetricOption,
     ModeOption,
     OverwriteOption,
@@ -22,6 +24,7 @@ from .options import (
     ScaleOption,
     SmoothOption,
     SolverOption,
+    correlated,
     numbers,
     one_of,
     settings,
@@ -48,6 +51,7 @@ def predict(
     solver: SolverOption = None,
     mode: ModeOption = Settings.output_mode,
     pruning_prob: PruningOption = PRUNING,
+    correlation: CorrelationOption = CORRELATION,
     config: ConfigOption = None,
     activation: Annotated[
         str,
@@ -106,6 +110,7 @@ def predict(
             solver=solver,
             output_mode=mode,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
+            **correlated(correlation),
         )
         options = Options(
             found,

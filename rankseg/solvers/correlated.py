@@ -198,7 +198,13 @@ class _Chunk:
     def _score(self, size: np.ndarray, overlap: np.ndarray, mass: np.ndarray) -> np.ndarray:
         return self._mean(self.objective.score(size[..., None], overlap, mass))
 
-    def _reach(self, above: tuple, ceiling: np.ndarray, added: np.ndarray, mass: np.ndarray):
+    def _reach(
+        self,
+        above: tuple[np.ndarray, np.ndarray],
+        ceiling: np.ndarray,
+        added: np.ndarray,
+        mass: np.ndarray,
+    ) -> np.ndarray:
         """Bound F on masks that add pixels of sum `added` in all, each at most `ceiling`."""
         size, overlap = above[0][..., None], above[1]
         least = np.divide(added, ceiling, out=np.zeros_like(added), where=ceiling > 0)

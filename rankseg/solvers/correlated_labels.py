@@ -14,8 +14,10 @@ from .. import arrays, factor
 from ..arrays import Array
 from ..objectives import Objective, ratio
 from ..rows import BlockRows, Rows
+from . import correlated_traced
 from .assignment import _LabelSlab, eligible_classes
 from .correlated import CorrelatedSolution, read_histogram
+from .correlated_traced import TracedSolution
 
 
 def growth(
@@ -61,34 +63,51 @@ def _sums_at_nodes(
 
 @singledispatch
 def labels(
-    rows: Rows, solution: CorrelatedSolution, objective: Objective, void_index: int | None
+    rows: Rows,
+    solution: CorrelatedSolution | TracedSolution,
+    objective: Objective,
+    void_index: int | None,
 ) -> Array:
     """Return the class of each pixel: int64, (batch, *spatial), as `assignment.labels` does."""
-    source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
+    source, xp = rows.source, rows.source.xp
     p = source.read(...)
     mask = p > source.broadcast(solution.threshold)
     votes = xp.sum(xp.astype(mask, xp.int32), axis=1, keepdims=True, dtype=xp.int32)
     alone = mask & (votes == 1)
     zero = xp.zeros((), dtype=p.dtype, device=device(p))
-    found = arrays.histogram(xp, xp.where(alone, p, zero), ndim, factor.BINNING, solution.fine)
-    counts, sums = read_histogram(found)
-    table = np.full((*rows.shape, factor.BINS), -np.inf)
-    for b, chosen in enumerate(eligible_classes(rows, solution.active)):
-        classes = np.flatnonzero(chosen).tolist()
-        alone_b = _sums_at_nodes(solution, b, classes, counts[b, classes], sums[b, classes])
-        table[b, classes] = growth(solution, objective, b, classes, *alone_b)
+    inside = xp.where(alone, p, zero)
+    if isinstance(solution, TracedSolution):
+        table = correlated_traced.growth(rows, solution, objective, inside)
+    else:
+        table = _tables(rows, solution, objective, inside)
     index, _ = arrays.bins_of(xp, p, factor.BINNING)
     gain = arrays.look_up(xp, table, index, source.dtype)
-    winner = xp.argmax(_allowed(xp, gain, mask, votes), axis=1)
+    chosen = rows.source.broadcast(eligible_classes(rows, solution.active)) > 0
+    winner = xp.argmax(_allowed(xp, gain, mask, chosen & (votes == 0)), axis=1)
     if void_index is None:
         return winner
     void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
     return xp.where(votes[:, 0, ...] == 0, void, winner)
 
 
-def _allowed(xp: arrays.Namespace, gain: Array, mask: Array, votes: Array) -> Array:
+def _tables(
+    rows: Rows, solution: CorrelatedSolution, objective: Objective, inside: Array
+) -> np.ndarray:
+    """Return `growth` of every row, given the probabilities that a class alone has."""
+    ndim = len(rows.source.spatial)
+    found = arrays.histogram(rows.source.xp, inside, ndim, factor.BINNING, solution.fine)
+    counts, sums = read_histogram(found)
+    table = np.zeros((*rows.shape, factor.BINS))
+    for b, chosen in enumerate(eligible_classes(rows, solution.active)):
+        classes = np.flatnonzero(chosen).tolist()
+        alone = _sums_at_nodes(solution, b, classes, counts[b, classes], sums[b, classes])
+        table[b, classes] = growth(solution, objective, b, classes, *alone)
+    return table
+
+
+def _allowed(xp: arrays.Namespace, gain: Array, mask: Array, open_: Array) -> Array:
     nothing = xp.asarray(-float("inf"), dtype=gain.dtype, device=device(gain))
-    return xp.where(mask | (votes == 0), gain, nothing)
+    return xp.where(mask | open_, gain, nothing)
 
 
 @labels.register
@@ -126,8 +145,7 @@ def _labels_in_blocks(
             for pixels, p, selected in slab.conflicts or slab._read_conflicts():
                 index = arrays.bins_of(np, p, factor.BINNING)[0]
                 gain = np.take_along_axis(table, index, axis=1)
-                votes = selected.sum(axis=0, keepdims=True)
-                winner = np.argmax(_allowed(np, gain, selected, votes), axis=0)
+                winner = np.argmax(_allowed(np, gain, selected, ~selected.any(axis=0)), axis=0)
                 flat[pixels] = np.take(classes, winner)
             if void_index is not None:
                 part[slab.votes == 0] = void_index
