@@ -34,6 +34,9 @@ from .rma import Solution
 STEP = 16
 """Bins of a cell, the first stage of the search."""
 
+OCTAVE = 2**factor.BINNING.mantissa // STEP
+"""Cells that are looked at together first."""
+
 SMALL = 2**15
 """Most pixels of a row that is settled to the pixel. Edges alone lose 2e-6 of 10^4 pixels and 1e-6
 of 10^5; sums of fractions are exact in 32 bits up to here.
@@ -179,8 +182,10 @@ def _table_in_cells(rho: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _in_cells(x: np.ndarray) -> np.ndarray:
     """Return (row, cell, bin) of a histogram, without its first bin."""
-    x = x.reshape(-1, BINS)[:, 1:]
-    return np.pad(x, ((0, 0), (0, _PADDING))).reshape(len(x), _CELLS, STEP)
+    x = x.reshape(-1, BINS)
+    result = np.zeros((len(x), _CELLS * STEP))
+    result[:, : BINS - 1] = x[:, 1:]
+    return result.reshape(-1, _CELLS, STEP)
 
 
 class _Chunk:
@@ -211,7 +216,23 @@ class _Chunk:
         return self._mean(self.objective.reach(size, overlap, least, added, mass))
 
     def look_at_cells(self) -> None:
-        """Find the best mask that ends at an edge of a cell."""
+        """Find the best mask that ends at a cell, and the cells that can have a better one."""
+        self._sum_cells()
+        best = np.zeros(len(self.numbers))
+        self.size, self.inside = best.copy(), np.zeros_like(self.mass)
+        self.best = self._score(self.size, self.inside, self.mass)
+        self.threshold = np.full(len(best), np.inf, self.search.dtype)
+        ends = np.append(np.arange(0, _CELLS, OCTAVE), _CELLS)
+        every = np.arange(len(best))[:, None]
+        self._take_cells(*np.broadcast_arrays(every, ends[:-1]))
+        possible = self._cells_reach(every, ends[:-1], ends[1:])
+        possible = np.repeat(possible, np.diff(ends), axis=1) & (self.cell_counts > 0)
+        row, cell = np.nonzero(possible)
+        self._take_cells(row, cell)
+        kept = self._cells_reach(row, cell, cell + 1)
+        self.row, self.cell = row[kept], cell[kept]
+
+    def _sum_cells(self) -> None:
         swap = (1, 0, 2)
         content = (
             self.counts.transpose(swap) @ self.low + self.fractions.transpose(swap) @ self.slope
@@ -220,22 +241,30 @@ class _Chunk:
         self.cell_counts = self.counts.sum(axis=2)
         self.cell_size = _sums_from_above(self.cell_counts)
         self.mass = self.cell_overlap[:, 0]
-        score = self._score(self.cell_size, self.cell_overlap, self.mass[:, None])
-        score[:, :-1][self.cell_counts == 0] = -1.0  # the edge above has the same mask
-        row, edge = np.arange(len(score)), _CELLS - np.argmax(score[:, ::-1], axis=1)
-        self.best = score[row, edge]
-        self.size = self.cell_size[row, edge]
-        self.inside = self.cell_overlap[row, edge]
-        bins = np.minimum(1 + edge * STEP, BINS)
-        self.threshold = factor.threshold_of(bins, self.search.dtype)
+
+    def _take_cells(self, row: np.ndarray, cell: np.ndarray) -> None:
+        size, overlap = self.cell_size[row, cell], self.cell_overlap[row, cell]
+        score = self._score(size, overlap, self.mass[row])
+        threshold = factor.threshold_of(1 + cell * STEP, self.search.dtype)
+        shape = (-1, overlap.shape[-1])
+        self._take(
+            row.reshape(-1),
+            score.reshape(-1),
+            size.reshape(-1),
+            overlap.reshape(shape),
+            threshold.reshape(-1),
+        )
+
+    def _cells_reach(self, row: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Tell whether a mask that ends in these cells can be better than the best."""
+        above = self.cell_size[row, last], self.cell_overlap[row, last]
+        added = self.cell_overlap[row, first] - above[1]
+        ceiling = self.low[last - 1, -1] + self.slope[last - 1, -1]
+        return self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]
 
     def look_into_cells(self) -> None:
         """Find the best that ends at a bin, in the cells that can have a better one."""
-        above = self.cell_size[:, 1:], self.cell_overlap[:, 1:]
-        added = self.cell_overlap[:, :-1] - above[1]
-        ceiling = self.low[:, -1] + self.slope[:, -1]
-        reach = self._reach(above, ceiling, added, self.mass[:, None])
-        row, cell = np.nonzero((reach >= self.best[:, None]) & (self.cell_counts > 0))
+        row, cell = self.row, self.cell
         counts, fractions = self.counts[row, cell], self.fractions[row, cell]
         content = counts[..., None] * self.low[cell] + fractions[..., None] * self.slope[cell]
         overlap = _sums_from_above(content) + self.cell_overlap[row, cell + 1][:, None]
@@ -252,7 +281,6 @@ class _Chunk:
             overlap[pair, inner],
             factor.threshold_of(np.minimum(bins, BINS), self.search.dtype),
         )
-        self.row, self.cell = row, cell
         self.bin_counts, self.bin_size, self.bin_overlap = counts, size, overlap
 
     def find_bins(self, first: np.ndarray, last: np.ndarray) -> None:

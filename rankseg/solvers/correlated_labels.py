@@ -34,31 +34,39 @@ def growth(
     `size` and `overlap`, the latter at the nodes, are those of the pixels that a class alone has.
     A factor common to the classes decides nothing, and taking it out keeps 1e-300 apart in float32.
     """
-    parts, largest = [], 0.0
-    for c, count, inside in zip(classes, size, overlap, strict=True):
-        slope, offset, *curve = objective.increment(count, inside, solution.whole[sample, c])
-        largest = max(largest, slope.max())
-        parts.append((factor.table(float(solution.rho[sample, c])), slope, offset, *curve))
-    tables = []
-    for table, slope, offset, *curve in parts:
+    rho = solution.rho[sample, classes]
+    parts = [
+        objective.increment(count, inside, solution.whole[sample, c])
+        for c, count, inside in zip(classes, size, overlap, strict=True)
+    ]
+    largest = max(slope.max() for slope, *_ in parts)
+    result = np.empty((len(classes), len(factor.EDGES[bins])))
+    for value in np.unique(rho):
+        table = factor.table(float(value))
         f = table.low[bins] + table.slope[bins] / 2
-        slope, offset = table.weight * (slope / largest), table.weight * (offset / largest)
-        if curve:
-            tables.append(ratio(slope * f - offset, 1 - curve[0] * f).sum(axis=1))
-        else:
-            tables.append(f @ slope - offset.sum())
-    return np.stack(tables)
+        for i in np.flatnonzero(rho == value):
+            slope, offset, *curve = parts[i]
+            slope, offset = table.weight * (slope / largest), table.weight * (offset / largest)
+            if curve:
+                result[i] = ratio(slope * f - offset, 1 - curve[0] * f).sum(axis=1)
+            else:
+                result[i] = f @ slope - offset.sum()
+    return result
 
 
 def _sums_at_nodes(
     solution: CorrelatedSolution, sample: int, classes: list[int], counts: Array, sums: Array
 ) -> tuple[list[float], list[np.ndarray]]:
     """Return how many pixels a histogram of (class, bin) has, and their sums at the nodes."""
-    overlap = []
-    for c, count, part in zip(classes, counts, sums, strict=True):
-        table = factor.table(float(solution.rho[sample, c]))
-        overlap.append(count @ table.low + part @ table.slope)
-    return counts[:, 1:].sum(axis=1).tolist(), overlap
+    used = np.flatnonzero(counts.any(axis=0))
+    rho, counts, sums = solution.rho[sample, classes], counts[:, used], sums[:, used]
+    overlap: list[np.ndarray] = [np.zeros(0)] * len(classes)
+    for value in np.unique(rho):
+        table, which = factor.table(float(value)), np.flatnonzero(rho == value)
+        found = counts[which] @ table.low[used] + sums[which] @ table.slope[used]
+        for i, part in zip(which, found, strict=True):
+            overlap[i] = part
+    return (counts * (used > 0)).sum(axis=1).tolist(), overlap
 
 
 @singledispatch
