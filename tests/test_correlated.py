@@ -5,7 +5,8 @@ import pytest
 from test_assignment import soft_maps
 from test_rma import hard_rows
 
-from rankseg import factor, rankseg_rma, thresholds
+from rankseg import RankSEG, arrays, factor, rankseg_rma, thresholds
+from rankseg.config import Config
 from rankseg.functional import rankseg
 from rankseg.maps import ProbabilityMap
 from rankseg.objectives import OBJECTIVES
@@ -227,3 +228,57 @@ def test_other_correlations_are_refused(value):
 def test_what_does_not_go_with_a_correlation(arguments, message):
     with pytest.raises(ValueError, match=message):
         rankseg(soft_maps(0), **{"correlation": 0.5} | arguments)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_a_device_sends_no_map_to_the_host(monkeypatch, name):
+    pytest.importorskip(name)
+    from conftest import BACKENDS
+
+    keep = lambda x: getattr(x, "detach", lambda: x)()  # noqa: E731
+    monkeypatch.setattr(arrays, "to_numpy_view", keep)
+    read = arrays.read_values
+    sizes = []
+
+    def counted(*parts):
+        result = read(*parts)
+        sizes.extend(np.size(part) for part in result)
+        return result
+
+    monkeypatch.setattr(arrays, "read_values", counted)
+    p = soft_maps(0, 1, 3, (150, 150), dtype=np.float32)
+    BACKENDS[name]().call(rankseg, p, correlation=0.5)
+    assert 0 < max(sizes) <= 6 * factor.BINS < p[0, 0].size  # counts and sums of 3 rows
+
+
+def test_traced_by_torch():
+    torch = pytest.importorskip("torch")
+    from rankseg.integration.torch import RankSEGModule
+
+    p = torch.rand(2, 4, 30, 40).softmax(1)
+    for arguments in ({}, {"metric": "iou"}, {"output_mode": "multilabel"}):
+        module = RankSEGModule(correlation=0.5, pruning_prob=0.2, **arguments)
+        program = torch.export.export(module, (p,)).module()
+        assert (program(p) == module(p)).float().mean() > 0.98
+
+
+def test_configurations_keep_the_correlation(tmp_path):
+    for value in (0.5, (0.5, 1.0, 0.0, 0.0, 0.0)):
+        config = Config(solver_params={"correlation": value})
+        config.save(tmp_path / "c.toml", overwrite=True)
+        assert Config.load(tmp_path / "c.toml").solver_params == {"correlation": value}
+        p = soft_maps(0)
+        found = RankSEG.from_config(tmp_path / "c.toml")(p)
+        assert np.array_equal(found, rankseg(p, correlation=value))
+
+
+def test_the_command_takes_a_correlation(tmp_path):
+    pytest.importorskip("typer")
+    from commandline import run
+
+    p = soft_maps(0, 1, 3, (20, 20), dtype=np.float32)
+    np.save(tmp_path / "p.npy", p)
+    run("predict", tmp_path / "p.npy", "-o", tmp_path / "l.npy", "--correlation", "0.85")
+    found = np.load(tmp_path / "l.npy")
+    assert np.array_equal(found.reshape(20, 20), rankseg(p, correlation=0.85)[0])
+    assert not np.array_equal(found.reshape(20, 20), rankseg(p)[0])
