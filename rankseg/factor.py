@@ -34,6 +34,9 @@ REACH = 5.5
 BINNING = arrays.Binning(octaves=24, mantissa=7, fraction=16)
 """Bins of at most 2^-7 of their p, down to 2^-24."""
 
+ROUGH = BINNING._replace(fraction=3)
+"""The same for rows of many pixels, where eighths of a bin are enough; one count has them."""
+
 BINS = BINNING.bins
 
 _erfc = np.vectorize(erfc, otypes=[float])

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 
 from .. import arrays, factor
-from ..arrays import Array
+from ..arrays import Array, Binning
 from ..factor import BINS
 from ..objectives import Objective
 from ..passes import Group
@@ -39,7 +39,7 @@ OCTAVE = 2**factor.BINNING.mantissa // STEP
 
 SMALL = 2**15
 """Most pixels of a row that is settled to the pixel. Edges alone lose 2e-6 of 10^4 pixels and 1e-6
-of 10^5; sums of fractions are exact in 32 bits up to here.
+of 10^5; sums of 16-bit fractions fit 32 bits up to here.
 """
 
 CHUNK = 2**18
@@ -53,14 +53,14 @@ _PADDING = _CELLS * STEP - (BINS - 1)
 class CorrelatedSolution(Solution):
     """A solution with what labels need: the sums of each row at the nodes of its correlation.
 
-    `inside` and `whole` hold S and mu, arrays of shape (node,), of (batch, class) rows. `fine`
-    tells whether histograms say where in their bins pixels lie.
+    `inside` and `whole` hold S and mu, arrays of shape (node,), of (batch, class) rows. `binning`
+    is that of the rows' histograms.
     """
 
     rho: np.ndarray
     inside: np.ndarray
     whole: np.ndarray
-    fine: bool
+    binning: Binning
 
 
 def solve(
@@ -106,23 +106,21 @@ def solve(
         rho=each,
         inside=inside,
         whole=whole,
-        fine=is_fine(rows),
+        binning=binning_of(rows),
     )
 
 
-def is_fine(rows: Rows) -> bool:
-    """Tell whether a bin is a step that matters in rows of so few pixels."""
-    return bool(rows.source.pixels <= SMALL)
+def binning_of(rows: Rows) -> Binning:
+    """Return the bins for rows of so many pixels."""
+    return factor.BINNING if rows.source.pixels <= SMALL else factor.ROUGH
 
 
-def read_histogram(found: tuple[Array, Array | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Read counts, and the sum of the fractions: half of each bin's width where it is not known."""
-    counts, sums = found
-    if sums is None:
-        (counts,) = arrays.read_sums(counts)
-        return counts, counts / 2
-    counts, sums = arrays.read_sums(counts, sums)
-    return counts, sums / 2.0**factor.BINNING.fraction
+def read_histogram(
+    found: tuple[Array, Array | None], binning: Binning
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read counts, and the sums of the fractions, each at the middle of its unit."""
+    counts, sums = arrays.read_sums(*found)
+    return counts, (sums + counts / 2) / 2.0**binning.fraction
 
 
 class _Search:
@@ -133,9 +131,10 @@ class _Search:
     ) -> None:
         self.group, self.objective = group, objective
         self.dtype = np.float64 if group.source.is_double else np.float32
-        self.settles_pixels = is_fine(rows) and rows.extracts
+        self.settles_pixels = rows.source.pixels <= SMALL and rows.extracts
         self.wanted, self.rho = wanted, rho
-        found = read_histogram(group.histogram(factor.BINNING, is_fine(rows)))
+        binning = binning_of(rows)
+        found = read_histogram(group.histogram(binning, True), binning)
         self.shape = found[0].shape[:-1]
         self.counts, self.fractions = map(_in_cells, found)
 

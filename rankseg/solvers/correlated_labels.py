@@ -103,8 +103,8 @@ def _tables(
 ) -> np.ndarray:
     """Return `growth` of every row, given the probabilities that a class alone has."""
     ndim = len(rows.source.spatial)
-    found = arrays.histogram(rows.source.xp, inside, ndim, factor.BINNING, solution.fine)
-    counts, sums = read_histogram(found)
+    found = arrays.histogram(rows.source.xp, inside, ndim, solution.binning, True)
+    counts, sums = read_histogram(found, solution.binning)
     table = np.zeros((*rows.shape, factor.BINS))
     for b, chosen in enumerate(eligible_classes(rows, solution.active)):
         classes = np.flatnonzero(chosen).tolist()
@@ -136,8 +136,8 @@ def _labels_in_blocks(
             slab.count()
             for _, p, selected in slab.conflicts or slab._read_conflicts():
                 inside = np.where(selected, p, p.dtype.type(0))
-                found = arrays.histogram(np, inside, 1, factor.BINNING, solution.fine)
-                shared += read_histogram(found)
+                found = arrays.histogram(np, inside, 1, solution.binning, True)
+                shared += read_histogram(found, solution.binning)
                 used[arrays.bins_of(np, p, factor.BINNING)[0]] = True
         size, overlap = _sums_at_nodes(solution, b, classes, *shared)
         for i, c in enumerate(classes):
