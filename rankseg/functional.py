@@ -308,6 +308,7 @@ def rankseg_rma(
     unassigned_policy: Policy = "max_score",
     void_index: int = 255,
     safe_screening: bool | str = False,
+    *,
     correlation: float | Sequence[float] = 0.0,
 ) -> Array:
     """Return `rankseg` with the RMA solver and its parameters spelled out.
