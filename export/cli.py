@@ -283,6 +283,8 @@ def _settings(
         raise CommandError(f"{config}: solver {found['solver']}; a model has {', '.join(SOLVERS)}")
     if found.pop("refine", 0):
         raise CommandError(f"{config}: a model cannot have refine")
+    if np.any(found.pop("correlation", 0)):
+        raise CommandError(f"{config}: a model cannot have a correlation")
     found.pop("safe_screening", None)
     return found
 

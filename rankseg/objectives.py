@@ -14,6 +14,8 @@ or arrays of one library; only operators are used. Both classes offer the same:
 - ``break_even``: the probability at which a pixel neither raises nor lowers a ratio of that score;
 - ``margin``: not negative if the expected metric of a mask of n >= 1 pixels may reach a score
   (`solvers.exact` has the proof);
+- ``reach``: not less than the score of any mask that adds up to `added` to the overlap, by pixels
+  of which `least` would be enough for all of that (`solvers.correlated`);
 - ``increment``: (a, b) or (a, b, c): one more pixel, of probability p, adds (a p - b) / (1 - c p).
 
 References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.15362 (RMA).
@@ -69,6 +71,14 @@ class Dice:
         """Return 2 S + s - score (mu + n + s - 1)."""
         return 2 * overlap + self.smooth - score * (mass + size + self.smooth - 1)
 
+    def reach(self, size: Array, overlap: Array, least: Array, added: Array, mass: Array) -> Array:
+        """Return the larger of both ends, with the s term of the smaller mask."""
+        denominator = mass + size + self.smooth
+        ratio_now = overlap / (denominator + 1)
+        ratio_then = (overlap + added) / (denominator + least + 1)
+        larger = ratio_now + (ratio_then - ratio_now) * (ratio_then > ratio_now)
+        return 2 * larger + ratio(self.smooth, denominator)
+
     def undecided(self, mass: Array) -> Array:
         """Return delta with g* <= f* <= g* + delta.
 
@@ -112,6 +122,12 @@ class IoU:
     def margin(self, score: Array, size: Array, overlap: Array, mass: Array) -> Array:
         """Return S + s - score (mu - S + n + s - 1)."""
         return overlap + self.smooth - score * (mass - overlap + size + self.smooth - 1)
+
+    def reach(self, size: Array, overlap: Array, least: Array, added: Array, mass: Array) -> Array:
+        """Return the larger of both ends."""
+        now = self.score(size, overlap, mass)
+        then = self.score(size + least, overlap + added, mass)
+        return now + (then - now) * (then > now)
 
     def increment(self, size: Array, overlap: Array, mass: Array) -> tuple[Array, ...]:
         """With E = mu - m + n + s and r = (m + s) / E: (p - r (1 - p)) / (E + 1 - p)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays
-from .arrays import Array, Slab
+from .arrays import Array, Binning, Slab
 from .held import Held
 from .maps import ProbabilityMap, RowIndex
 from .peaks import Peaks
@@ -66,6 +66,21 @@ class Group:
             parts += [self._count(masks), self._sum(masks, threshold)]
         results = arrays.read_sums(*parts)
         return list(zip(results[::2], results[1::2], strict=True))
+
+    def histogram(self, binning: Binning, fine: bool) -> tuple[Array, Array | None]:
+        """Count the pixels of each row in bins, and if `fine` sum up where in these they lie.
+
+        Of what is in the first bin some may be left out.
+        """
+        xp, ndim = self.source.xp, self.ndim
+        parts = [
+            arrays.histogram(xp, x, ndim, binning, fine)
+            for _, x in self.blocks(2.0 ** -(binning.octaves + 1))
+        ]
+        if not parts:
+            return np.zeros(binning.bins), np.zeros(binning.bins) if fine else None
+        counts, sums = zip(*parts, strict=True)
+        return sum(counts), sum(sums) if fine else None
 
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels with low < p <= high: the number of each one's row, and its value."""

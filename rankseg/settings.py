@@ -1,6 +1,6 @@
 """The settings of a segmentation: their names, defaults and rules, once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from . import arrays
+from .factor import LARGEST
 from .validation import choice, integer, number
 
 Metric: TypeAlias = Literal["dice", "iou", "acc", "accuracy"]
@@ -39,7 +40,7 @@ UNPRUNED = ("argmax", "TR")
 """Solvers that ignore `pruning_prob`."""
 
 LABEL_PARAMS = ("refine", "unassigned_policy", "void_index")
-SOLVER_PARAMS = ("eps", *LABEL_PARAMS, "safe_screening")
+SOLVER_PARAMS = ("eps", *LABEL_PARAMS, "safe_screening", "correlation")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ class Settings:
     void_index: int = 255
     eps: float = 1e-4
     refine: int = 0
+    correlation: float | tuple[float, ...] = 0.0
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the pixels of any class are correlated."""
+        return bool(np.any(self.correlation))
 
 
 def check_settings(
@@ -93,19 +100,48 @@ def _check_solver(solver: object, metric: str, output_mode: str) -> str:
 
 
 def _check_pruning(value: Any) -> float | tuple[float, ...]:
+    return _each_class("pruning_prob", value, lambda name, p: number(name, p, 0, 1))
+
+
+def _check_correlation(value: Any, solver: str, refine: int) -> float | tuple[float, ...]:
+    found = _each_class("correlation", value, _one_correlation)
+    if np.any(found) and solver != "RMA":
+        raise ValueError(
+            f"correlation must be 0 with solver {solver!r}, found {value!r}: "
+            "solver 'RMA' takes others"
+        )
+    if np.any(found) and refine:
+        raise ValueError(
+            f"correlation must be 0 with refine={refine}, found {value!r}: "
+            "solver 'RMA' takes others with refine=0"
+        )
+    return found
+
+
+def _one_correlation(name: str, value: Any) -> float:
+    value = number(name, value, 0, 1)
+    if LARGEST < value < 1:
+        raise ValueError(f"{name} must be in [0, {LARGEST}] or 1, found {value!r}")
+    return value
+
+
+def _each_class(
+    name: str, value: Any, check: Callable[[str, Any], float]
+) -> float | tuple[float, ...]:
+    """Check one value, or one for each class."""
     if arrays.is_array(value) and value.ndim == 1:
         host = arrays.to_numpy_view(value)
         if array_namespace(value).isdtype(value.dtype, "real floating"):
             host = arrays.widen(array_namespace(host), host)
         value = np.asarray(arrays.read_values(host)[0]).tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(number(f"pruning_prob[{i}]", p, 0, 1) for i, p in enumerate(value))
-    return number("pruning_prob", value, 0, 1)
+        return tuple(check(f"{name}[{i}]", part) for i, part in enumerate(value))
+    return check(name, value)
 
 
 def _check_params(solver: str, output_mode: str, params: Mapping[str, Any]) -> dict[str, Any]:
     allowed = _params_of(solver, output_mode)
-    unknown = sorted(set(params) - set(allowed))
+    unknown = sorted(set(params) - {*allowed, "correlation"})
     if unknown:
         taken = ", ".join(sorted(allowed)) or "no further parameters"
         raise TypeError(
@@ -129,13 +165,16 @@ def _check_params(solver: str, output_mode: str, params: Mapping[str, Any]) -> d
         "void_index": check_void_index(params.get("void_index", Settings.void_index)),
         "eps": eps,
         "refine": refine,
+        "correlation": _check_correlation(
+            params.get("correlation", Settings.correlation), solver, refine
+        ),
     }
 
 
 def _params_of(solver: str, output_mode: str) -> list[str]:
     allowed = ["eps"] if solver in NORMAL_SOLVERS else []
     if solver == "RMA":
-        allowed += ["safe_screening"]
+        allowed += ["correlation", "safe_screening"]
     if output_mode == "multiclass":
         allowed += LABEL_PARAMS if solver in ("RMA", "exact") else ["void_index"]
     return allowed
@@ -160,10 +199,10 @@ def check_classes(settings: Settings, classes: int, has_valid: bool, largest: in
         raise ValueError(
             "solver 'argmax' is not supported for one class; supported solvers: TR, pruned-TR"
         )
-    if isinstance(settings.pruning_prob, tuple) and len(settings.pruning_prob) != classes:
-        raise ValueError(
-            f"pruning_prob has {len(settings.pruning_prob)} values, but probs has {classes} classes"
-        )
+    for name in ("pruning_prob", "correlation"):
+        value = getattr(settings, name)
+        if isinstance(value, tuple) and len(value) != classes:
+            raise ValueError(f"{name} has {len(value)} values, but probs has {classes} classes")
     if settings.output_mode == "multiclass":
         _check_void(settings, classes, has_valid, largest)
 

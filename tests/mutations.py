@@ -916,6 +916,43 @@ MUTATIONS = [
         "return check_target_sizes(original_sizes, batch)",
         "tests/test_integration_sam.py",
     ),
+    # Correlated pixels
+    Mutation(
+        "rankseg/factor.py",
+        "return normal_cdf((normal_ppf(p) + sqrt(rho) * nodes(rho).z) / sqrt(1 - rho))",
+        "return normal_cdf((normal_ppf(p) + rho * nodes(rho).z) / sqrt(1 - rho))",
+        "tests/test_factor.py --fast",
+    ),
+    Mutation(
+        "rankseg/factor.py",
+        "return quarters[1] - slope / 2, slope, nodes(rho).weight",
+        "return quarters[1], slope, nodes(rho).weight",
+        "tests/test_factor.py --fast",
+    ),
+    Mutation(
+        "rankseg/factor.py",
+        "return np.where(b >= BINS, low, np.nextafter(low, dtype(-1)))",
+        "return low",
+        "tests/test_factor.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated.py",
+        "SMALL = 2**15",
+        "SMALL = 2**2",
+        "tests/test_correlated.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated.py",
+        "return self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]",
+        "return self._reach(above, ceiling, added, self.mass[row]) > 1.1 * self.best[row]",
+        "tests/test_correlated.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated_labels.py",
+        "size[i] = solution.size[b, c] - size[i]",
+        "size[i] = solution.size[b, c]",
+        "tests/test_correlated.py --fast",
+    ),
 ]
 
 

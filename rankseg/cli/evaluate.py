@@ -45,6 +45,7 @@ from .folders import (
     names_of,
 )
 from .options import (
+    CORRELATION,
     NO_ACTIVATION,
     PRUNING,
     SCORES_PANEL,
@@ -52,6 +53,7 @@ from .options import (
     ActivationOption,
     BinaryOption,
     CheckSumsOption,
+    CorrelationOption,
     FoundModeOption,
     OverwriteOption,
     PolicyOption,
@@ -59,6 +61,7 @@ from .options import (
     PruningOption,
     RefineOption,
     ScaleOption,
+    correlated,
     numbers,
     one_of,
 )
@@ -98,6 +101,7 @@ def evaluate(
     pruning_prob: PruningOption = PRUNING,
     unassigned_policy: PolicyOption = None,
     refine: RefineOption = None,
+    correlation: CorrelationOption = CORRELATION,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -177,6 +181,7 @@ def evaluate(
                     output_mode=found_mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
                     **_solver_params(unassigned_policy, refine, void_index),
+                    **correlated(correlation),
                 )
                 if config is not None:
                     methods += (_configured(config, found_mode),)

@@ -9,14 +9,17 @@ from ..integration.nnunet import saved_cases, segment_folder
 from ..settings import Settings
 from .errors import library_errors, one_line_errors
 from .options import (
+    CORRELATION,
     PRUNING,
     ConfigOption,
+    CorrelationOption,
     MetricOption,
     OverwriteOption,
     PruningOption,
     RefineOption,
     SmoothOption,
     SolverOption,
+    correlated,
     numbers,
     settings,
 )
@@ -35,6 +38,7 @@ def nnunet(
     solver: SolverOption = None,
     pruning_prob: PruningOption = PRUNING,
     refine: RefineOption = None,
+    correlation: CorrelationOption = CORRELATION,
     config: ConfigOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -52,6 +56,7 @@ def nnunet(
             solver=solver,
             pruning_prob=numbers(pruning_prob, "--pruning-prob"),
             refine=refine,
+            **correlated(correlation),
         )
         try:
             with new_progress() as progress, library_errors():

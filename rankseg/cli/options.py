@@ -16,6 +16,9 @@ NO_ACTIVATION = "none"
 PRUNING = f"{Settings.pruning_prob:g}"
 """The default of --pruning-prob, as a user writes it."""
 
+CORRELATION = f"{Settings.correlation:g}"
+"""The default of --correlation."""
+
 
 def one_of(names: Iterable[str], *flags: str, help: str, **more: Any) -> Any:
     """Return an option that takes one of these names, in any case."""
@@ -112,6 +115,14 @@ RefineOption = Annotated[
         rich_help_panel=SEGMENTATION,
     ),
 ]
+CorrelationOption = Annotated[
+    str,
+    typer.Option(
+        metavar="R[,R...]",
+        help="Correlation of the pixels of a class, in [0, 0.95] or 1, for RMA: 0.5 where nothing "
+        "is known; a list with commas gives each class its own.",
+    ),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -162,7 +173,7 @@ def settings(context: typer.Context, config: Path | None, **options: Any) -> dic
             for name, value in options.items()
             if value is not None or name not in _FURTHER
         }
-    for name in options:
+    for name in {**options, "correlation": None}:
         name = name.removeprefix("output_")  # --mode is output_mode
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -178,3 +189,9 @@ def numbers(text: str, option: str) -> Any:
     except ValueError as error:
         raise CommandError(f"{option} takes a number, or several with commas: {text!r}") from error
     return found[0] if len(found) == 1 else found
+
+
+def correlated(text: str) -> dict[str, Any]:
+    """Return the argument that --correlation was given, none for the default."""
+    found = numbers(text, "--correlation")
+    return {} if found == Settings.correlation else {"correlation": found}

@@ -10,6 +10,7 @@ from ..io.reading import PROBS_SUFFIXES
 from ..settings import Settings
 from .errors import CommandError, one_line_errors
 from .options import (
+    CORRELATION,
     FILES,
     NO_ACTIVATION,
     PRUNING,
@@ -17,6 +18,7 @@ from .options import (
     BinaryOption,
     CheckSumsOption,
     ConfigOption,
+    CorrelationOption,
     FoundModeOption,
     MetricOption,
     OverwriteOption,
@@ -28,6 +30,7 @@ from .options import (
     SmoothOption,
     SolverOption,
     VoidOption,
+    correlated,
     numbers,
     one_of,
     settings,
@@ -57,6 +60,7 @@ def predict(
     unassigned_policy: PolicyOption = None,
     void_index: VoidOption = None,
     refine: RefineOption = None,
+    correlation: CorrelationOption = CORRELATION,
     config: ConfigOption = None,
     activation: ActivationOption = NO_ACTIVATION,
     batched: Annotated[
@@ -119,6 +123,7 @@ def predict(
             unassigned_policy=unassigned_policy,
             void_index=void_index,
             refine=refine,
+            **correlated(correlation),
         )
         mode_said = found["output_mode"] is not None
         options = Options(

@@ -37,20 +37,20 @@ def _labels_in_blocks(
 
 def _blocks(
     rows: BlockRows, eligible: np.ndarray, threshold: np.ndarray
-) -> Iterator["_LabelSlab | _LabelGroup"]:
+) -> Iterator["LabelSlab | LabelGroup"]:
     batch, together = rows.source.batch, rows.block // rows.source.pixels
     if together > 1:
         for first in range(0, batch, together):
             samples = slice(first, min(first + together, batch))
-            yield _LabelGroup(rows, samples, eligible, threshold, ())
+            yield LabelGroup(rows, samples, eligible, threshold, ())
         return
     for b in range(batch):
         limit = max(2**13, 2**21 // int(np.count_nonzero(eligible[b])))
         for slab in arrays.slabs(rows.source.spatial, limit):
-            yield _LabelSlab(rows, slice(b, b + 1), eligible, threshold, slab)
+            yield LabelSlab(rows, slice(b, b + 1), eligible, threshold, slab)
 
 
-class _LabelSlab:
+class LabelSlab:
     """One slab of one sample on its way to labels."""
 
     def __init__(
@@ -77,7 +77,7 @@ class _LabelSlab:
         few = np.count_nonzero(self.votes != 1) <= self.votes.size // 8
         self.conflicts = list(self._read_conflicts()) if few else None
         size, overlap = np.zeros((2, *self.threshold.shape))
-        for pixels, p, selected in self._conflicts():
+        for pixels, p, selected in self.conflicting():
             self._add_up(pixels, p, selected, size, overlap)
         return size, overlap
 
@@ -130,7 +130,7 @@ class _LabelSlab:
         increment = [
             part[self.samples, self.classes].astype(self.source.dtype) for part in increment
         ]
-        for pixels, p, selected in self._conflicts():
+        for pixels, p, selected in self.conflicting():
             eligible = self._of_pixels(self.eligible, pixels)[None]
             meeting = [self._of_pixels(part, pixels)[None] for part in increment]
             winner = compete(np, p[None], selected[None], eligible, meeting)
@@ -138,7 +138,8 @@ class _LabelSlab:
         if void_index is not None:
             labels[self.votes == 0] = void_index
 
-    def _conflicts(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def conflicting(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield pixels in conflict: indices into the slab, probabilities and masks of each."""
         return iter(self.conflicts) if self.conflicts is not None else self._read_conflicts()
 
     def _read_conflicts(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -160,7 +161,7 @@ class _LabelSlab:
         return self.rows.held.pick((self.samples.start, c), self.slab, pixels)
 
 
-class _LabelGroup(_LabelSlab):
+class LabelGroup(LabelSlab):
     """Several small samples on their way to labels."""
 
     def _count_votes(self) -> tuple[np.ndarray, np.ndarray]:
