@@ -73,6 +73,49 @@ def _is_traced_by_torch(x: Array) -> bool:
     return torch.compiler.is_compiling() or isinstance(x, symbolic)
 
 
+def fuses(x: Array) -> bool:
+    """Tell whether XLA will compile what is done to an array: then these are for it.
+
+    `largest_and_total`, `count_and_total` and `computed_once` each cost one read of their input.
+    """
+    return is_jax_array(x) and kind_of(x) == "traced"
+
+
+def largest_and_total(x: Array, ndim: int) -> tuple[Array, Array]:
+    """Return the largest value, of values >= 0, and the sum over the last `ndim` axes."""
+    lax = sys.modules["jax"].lax
+    # As bits, which order alike: XLA has no vector code for two reductions of floats at once, and
+    # takes 8 times as long on a CPU.
+    bits = lax.bitcast_convert_type(x, f"int{8 * x.dtype.itemsize}")
+    largest, sums = _reduce_together((bits, x), (lax.max, lax.add), ndim)
+    return lax.bitcast_convert_type(largest, x.dtype), sums
+
+
+def count_and_total(mask: Array, x: Array, ndim: int) -> tuple[Array, Array]:
+    """Count the True values over the last `ndim` axes, and sum the others' values there."""
+    xp, lax = array_namespace(x), sys.modules["jax"].lax
+    chosen = xp.where(mask, x, xp.zeros((), dtype=x.dtype))
+    return _reduce_together((xp.astype(mask, xp.int32), chosen), (lax.add, lax.add), ndim)
+
+
+def _reduce_together(
+    parts: tuple[Array, ...], operators: tuple[Callable[..., Array], ...], ndim: int
+) -> tuple[Array, Array]:
+    # One axis after the other: sums over lines keep float32 accurate.
+    def both(old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(f(a, b) for f, a, b in zip(operators, old, new, strict=True))
+
+    starts = tuple(part.dtype.type(0) for part in parts)
+    for _ in range(ndim):
+        parts = sys.modules["jax"].lax.reduce(parts, starts, both, (parts[0].ndim - 1,))
+    return parts[0], parts[1]
+
+
+def computed_once(x: Array) -> Array:
+    """Have an array computed before what follows, which would else compute it again."""
+    return sys.modules["jax"].lax.optimization_barrier(x)
+
+
 def to_numpy_view(x: Array) -> Array:
     """Return a NumPy view of an array that lies in CPU memory, any other array as it is.
 

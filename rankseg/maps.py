@@ -100,14 +100,21 @@ class ProbabilityMap:
 
     def row_map(self, b: int, c: int) -> "ProbabilityMap":
         """Return the map of one row."""
+        return self._of_class(slice(b, b + 1), c)
+
+    def class_map(self, c: int) -> "ProbabilityMap":
+        """Return the map of one class."""
+        return self._of_class(slice(None), c)
+
+    def _of_class(self, samples: slice, c: int) -> "ProbabilityMap":
         correction = self.correction
         if correction is not None:
             scale, bias = correction.scale[c : c + 1], correction.bias[c : c + 1]
             correction = replace(correction, scale=scale, bias=bias)
         valid, log_total = (
-            None if part is None else part[b : b + 1, ...] for part in (self.valid, self.log_total)
+            None if part is None else part[samples, ...] for part in (self.valid, self.log_total)
         )
-        probs = self.probs[b : b + 1, c : c + 1, ...]
+        probs = self.probs[samples, c : c + 1, ...]
         return ProbabilityMap(probs, valid, self.clip, correction, log_total)
 
     def _with(self, change: Callable[[Array], Array]) -> "ProbabilityMap":
