@@ -70,7 +70,40 @@ def _is_traced_by_torch(x: Array) -> bool:
     # torch.compile says so by itself in late versions; PyTorch 2.4 hands its symbolic tensors over.
     torch = sys.modules["torch"]
     symbolic = (torch._subclasses.FakeTensor, torch._subclasses.functional_tensor.FunctionalTensor)
-    return torch.compiler.is_compiling() or isinstance(x, symbolic)
+    return (
+        torch.compiler.is_compiling()
+        or isinstance(x, symbolic)
+        or torch.jit.is_tracing()  # torch.onnx.export(dynamo=False) too
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)  # vmap, grad, functionalize
+        or _is_recorded_by_fx()
+    )
+
+
+def _is_recorded_by_fx() -> bool:
+    # make_fx on plain tensors, and its variant that runs before autograd.
+    torch = sys.modules["torch"]
+    key = torch._C._TorchDispatchModeKey.PROXY
+    found = torch._C._get_dispatch_mode(key) or torch._ops._get_dispatch_mode_pre_dispatch(key)
+    return found is not None
+
+
+def kind_without_values(x: Array) -> str | None:
+    """Name the kind of a tensor that has no values to be worked on as they are, None for others."""
+    if not is_torch_array(x):
+        return None
+    torch = sys.modules["torch"]
+    if x.is_nested:
+        return "a nested tensor"
+    if x.is_quantized:
+        return "a quantized tensor"
+    if x.layout != torch.strided:
+        return f"a tensor of layout {x.layout}"
+    if _is_traced_by_torch(x):
+        return None
+    if x.is_meta:
+        return "a meta tensor, which has no values"
+    own = type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    return f"a {type(x).__name__}" if own else None
 
 
 def fuses(x: Array) -> bool:
@@ -142,7 +175,8 @@ def to_numpy_view(x: Array) -> Array:
 def _view_of_tensor(x: Array) -> np.ndarray:
     """Return a NumPy view of a tensor in CPU memory."""
     torch = sys.modules["torch"]
-    return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+    x = x.resolve_neg()  # the imaginary part of a conjugate is a view without its sign
+    return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy(force=True)
 
 
 def from_numpy(result: Array, like: Array) -> Array:

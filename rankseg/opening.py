@@ -29,6 +29,7 @@ def open_rows(
         )
     if isinstance(probs, np.ma.MaskedArray):
         raise TypeError("probs must not be a masked array: pass its data, and valid=~mask")
+    _check_kind("probs", probs)
     dtype, shape = probs.dtype, tuple(probs.shape)
     if arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
@@ -78,9 +79,16 @@ def _checked(rows: Rows) -> Rows:
     return rows_of(source.clipped()) if lowest < 0 or highest > 1 else rows
 
 
+def _check_kind(name: str, x: Array) -> None:
+    kind = arrays.kind_without_values(x)
+    if kind is not None:
+        raise TypeError(f"{name} must be a plain tensor with values, found {kind}")
+
+
 def _check_valid(xp: arrays.Namespace, valid: Array, shape: tuple[int, ...]) -> Array:
     if not arrays.is_array(valid):
         raise TypeError(f"valid must be a boolean array, found {type(valid).__name__}")
+    _check_kind("valid", valid)
     if not array_namespace(valid).isdtype(valid.dtype, "bool"):
         raise TypeError(f"valid must have a boolean dtype, found {valid.dtype}")
     if tuple(valid.shape) != shape:

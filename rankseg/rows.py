@@ -113,7 +113,7 @@ class TracedRows(Rows):
     """
 
     reads = "never"
-    fixed_passes = 5  # real maps need 2; of 18,000 hard rows one is wrong, 8 with 4, none with 6
+    fixed_passes = 5  # real maps need 2; of 18,000 hard rows one is wrong, with 4 eight
 
     def __init__(self, source: ProbabilityMap) -> None:
         super().__init__(source.clipped())

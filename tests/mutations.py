@@ -79,7 +79,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/rows.py",
-        "fixed_passes = 5  # real maps need 2; of 18,000 hard rows one is wrong, 8 with 4, none with 6",
+        "fixed_passes = 5  # real maps need 2; of 18,000 hard rows one is wrong, with 4 eight",
         "fixed_passes = 2",
         "tests/test_rma.py -k jit",
     ),

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..objectives import Dice, Objective
-from ..passes import Group
+from ..passes import Group, TracedGroup
 from ..rows import Rows
 from .bracket import squeeze
 from .candidates import Masks
@@ -66,7 +66,7 @@ def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
     def solve_group(group: Group) -> Masks:
         mass = summary.mass[group.index]
         begin = start[group.index]
-        if rows.counts_together:
+        if isinstance(group, TracedGroup):
             masks = squeeze(rows, group, objective, mass, begin)
         else:
             masks = climb(rows, group, objective, mass, begin, active[group.index])
