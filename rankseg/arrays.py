@@ -22,13 +22,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from array_api_compat import (
     array_namespace,
-    device,
     is_array_api_obj,
     is_dask_array,
     is_jax_array,
     is_numpy_array,
     is_torch_array,
 )
+from array_api_compat import device as device_of
 
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
@@ -104,6 +104,29 @@ def kind_without_values(x: Array) -> str | None:
         return "a meta tensor, which has no values"
     own = type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     return f"a {type(x).__name__}" if own else None
+
+
+def device(x: Array) -> Any:
+    """Return where an array goes that meets this one: None, anywhere, if it lies on several."""
+    place = device_of(x)
+    if is_jax_array(x) and kind_of(x) != "traced" and len(x.devices()) > 1:
+        return None  # a sharding says how arrays of one shape are cut
+    return place
+
+
+def picks(x: Array) -> bool:
+    """Tell whether pixels can be picked out of an array: not where shapes must be static."""
+    if is_jax_array(x):  # what it says of itself is meant for traces
+        return kind_of(x) != "traced"
+    info = array_namespace(x).__array_namespace_info__()
+    return bool(info.capabilities()["data-dependent shapes"])
+
+
+def move_axis(x: Array, source: int, destination: int) -> Array:
+    """Move an axis: ``moveaxis`` has no rule under torch.vmap."""
+    order = list(range(x.ndim))
+    order.insert(destination % x.ndim, order.pop(source % x.ndim))
+    return array_namespace(x).permute_dims(x, tuple(order))
 
 
 def fuses(x: Array) -> bool:
@@ -191,7 +214,20 @@ def from_numpy(result: Array, like: Array) -> Array:
     xp = array_namespace(like)
     if is_dask_array(like):
         return xp.asarray(result)
-    return xp.asarray(result, device=None if kind_of(like) == "traced" else device(like))
+    if kind_of(like) == "traced":
+        return xp.asarray(result)
+    return xp.asarray(result, device=_sharding(result, like) or device(like))
+
+
+def _sharding(result: np.ndarray, like: Array) -> Any:
+    """Cut a result as JAX's array is cut, along the batch alone: it may have other axes."""
+    if not is_jax_array(like) or len(like.devices()) < 2:
+        return None
+    sharding = sys.modules["jax"].sharding
+    if not isinstance(like.sharding, sharding.NamedSharding):
+        return None
+    along_batch = like.sharding.spec[:1] if result.shape[:1] == like.shape[:1] else ()
+    return sharding.NamedSharding(like.sharding.mesh, sharding.PartitionSpec(*along_batch))
 
 
 def largest_label(like: Array) -> int:

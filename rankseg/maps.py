@@ -8,10 +8,10 @@ from types import EllipsisType
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from . import arrays
-from .arrays import Array, Slab
+from .arrays import Array, Slab, device
 from .correction import Correction, log_total
 
 RowIndex: TypeAlias = tuple[int, int] | tuple[np.ndarray, np.ndarray] | EllipsisType

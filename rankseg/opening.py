@@ -47,7 +47,7 @@ def open_rows(
         probs = np.zeros(shape, np.float32)
         valid = None if valid is None else np.zeros(pixels, bool)
     probs = arrays.to_numpy_view(probs)
-    probs = array_namespace(probs).moveaxis(probs, axis, 1)
+    probs = arrays.move_axis(probs, axis, 1)
     rows = rows_of(ProbabilityMap(probs, valid))
     if correction is not None:
         return rows_of(_checked(rows).source.corrected(correction))

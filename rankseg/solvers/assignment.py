@@ -12,10 +12,9 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays
-from ..arrays import Array, Namespace, Slab
+from ..arrays import Array, Namespace, Slab, device
 from ..objectives import Objective
 from ..rows import BlockRows, Rows, TracedRows
 from .rma import Solution
