@@ -319,7 +319,7 @@ def count(xp: Namespace, mask: Array, ndim: int) -> Array:
     if not is_numpy_array(mask):
         run = _run(mask, ndim)
         if not run:
-            return xp.count_nonzero(mask, axis=_last_axes(mask, ndim))
+            return xp.sum(xp.astype(mask, xp.int32), axis=_last_axes(mask, ndim))
         # PyTorch's count_nonzero writes the mask as int64 first. A run is short enough for float32.
         counts = xp.sum(xp.astype(mask, xp.float32), axis=_last_axes(mask, run))
         return xp.sum(xp.astype(counts, xp.int32), axis=_last_axes(counts, ndim - run))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_rma import check_optimal, hard_rows
 
 from rankseg.functional import rankseg
 
@@ -69,6 +70,16 @@ def test_what_is_recorded_is_no_constant(how, settings):
     sizes = [EXAMPLE, OTHER] + [LARGER] * (how in ("jit.trace", "functionalize"))
     for p in sizes:
         near_all_equal(function(torch.from_numpy(p)), rankseg(p, **settings))
+
+
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_a_fixed_number_of_passes_is_enough_for_hard_rows(metric):
+    torch = pytest.importorskip("torch")
+    settings = {"metric": metric, "output_mode": "multilabel", "pruning_prob": 0.0}
+    for seed in range(4):
+        p = hard_rows(seed)
+        found = torch.func.functionalize(lambda x: rankseg(x, **settings))(torch.from_numpy(p))
+        check_optimal(p, found.numpy(), metric, 0.0, 2e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
