@@ -127,7 +127,10 @@ class TracedRows(Rows):
     def sample(self, longest: int, pixels: int) -> tuple[Rows, float]:
         """Thin rows by the longest stride: sizes may be symbols, which decide nothing."""
         thin = self.source.thinned(longest)
-        return TracedRows(thin), longest ** len(thin.spatial)
+        rows = TracedRows(thin)
+        if rows.counts_together:
+            rows.fixed_passes = 2  # a bracket is as good behind a guess of 3 passes as of 6
+        return rows, longest ** len(thin.spatial)
 
     def round(self, threshold: Array) -> Array:
         """Return the threshold, which has the map's dtype already."""

