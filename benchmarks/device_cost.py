@@ -21,6 +21,7 @@ from unittest import mock
 import maps
 import numpy as np
 import torch
+from jit_cost import jitted
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -134,6 +135,8 @@ def main() -> None:
         assert tuple(probs.shape) == tuple(map(int, name.split("x")))
         counts, by_operation = eager(probs)
         found[name] = {"eager": counts}
+        found[name]["jit"] = jitted(probs.numpy())
+        print(f"{name}, jit: " + ", ".join(f"{k} {n:.4g}" for k, n in found[name]["jit"].items()))
         print(f"{name}, eager: " + ", ".join(f"{key} {n:.4g}" for key, n in counts.items()))
         for operation, amount in by_operation.most_common(8):
             print(f"    {operation:20s} {amount / prod(probs.shape):6.1f} bytes an element")

@@ -22,7 +22,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from array_api_compat import (
     array_namespace,
-    device,
     is_array_api_obj,
     is_cupy_array,
     is_dask_array,
@@ -30,6 +29,7 @@ from array_api_compat import (
     is_numpy_array,
     is_torch_array,
 )
+from array_api_compat import device as device_of
 
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
@@ -71,7 +71,106 @@ def _is_traced_by_torch(x: Array) -> bool:
     # torch.compile says so by itself in late versions; PyTorch 2.4 hands its symbolic tensors over.
     torch = sys.modules["torch"]
     symbolic = (torch._subclasses.FakeTensor, torch._subclasses.functional_tensor.FunctionalTensor)
-    return torch.compiler.is_compiling() or isinstance(x, symbolic)
+    return (
+        torch.compiler.is_compiling()
+        or isinstance(x, symbolic)
+        or torch.jit.is_tracing()  # torch.onnx.export(dynamo=False) too
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)  # vmap, grad, functionalize
+        or _is_recorded_by_fx()
+    )
+
+
+def _is_recorded_by_fx() -> bool:
+    # make_fx on plain tensors, and its variant that runs before autograd.
+    torch = sys.modules["torch"]
+    key = torch._C._TorchDispatchModeKey.PROXY
+    found = torch._C._get_dispatch_mode(key) or torch._ops._get_dispatch_mode_pre_dispatch(key)
+    return found is not None
+
+
+def kind_without_values(x: Array) -> str | None:
+    """Name the kind of a tensor that has no values to be worked on as they are, None for others."""
+    if not is_torch_array(x):
+        return None
+    torch = sys.modules["torch"]
+    if x.is_nested:
+        return "a nested tensor"
+    if x.is_quantized:
+        return "a quantized tensor"
+    if x.layout != torch.strided:
+        return f"a tensor of layout {x.layout}"
+    if _is_traced_by_torch(x):
+        return None
+    if x.is_meta:
+        return "a meta tensor, which has no values"
+    own = type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    return f"a {type(x).__name__}" if own else None
+
+
+def device(x: Array) -> Any:
+    """Return where an array goes that meets this one: None, anywhere, if it lies on several."""
+    place = device_of(x)
+    if is_jax_array(x) and kind_of(x) != "traced" and len(x.devices()) > 1:
+        return None  # a sharding says how arrays of one shape are cut
+    return place
+
+
+def picks(x: Array) -> bool:
+    """Tell whether pixels can be picked out of an array: not where shapes must be static."""
+    if is_jax_array(x):  # what it says of itself is meant for traces
+        return kind_of(x) != "traced"
+    info = array_namespace(x).__array_namespace_info__()
+    return bool(info.capabilities()["data-dependent shapes"])
+
+
+def move_axis(x: Array, source: int, destination: int) -> Array:
+    """Move an axis: ``moveaxis`` has no rule under torch.vmap."""
+    order = list(range(x.ndim))
+    order.insert(destination % x.ndim, order.pop(source % x.ndim))
+    return array_namespace(x).permute_dims(x, tuple(order))
+
+
+def fuses(x: Array) -> bool:
+    """Tell whether XLA will compile what is done to an array: then these are for it.
+
+    `largest_and_total`, `count_and_total` and `computed_once` each cost one read of their input.
+    """
+    return is_jax_array(x) and kind_of(x) == "traced"
+
+
+def largest_and_total(x: Array, ndim: int) -> tuple[Array, Array]:
+    """Return the largest value, of values >= 0, and the sum over the last `ndim` axes."""
+    lax = sys.modules["jax"].lax
+    # As bits, which order alike: XLA has no vector code for two reductions of floats at once, and
+    # takes 8 times as long on a CPU.
+    bits = lax.bitcast_convert_type(x, f"int{8 * x.dtype.itemsize}")
+    largest, sums = _reduce_together((bits, x), (lax.max, lax.add), ndim)
+    return lax.bitcast_convert_type(largest, x.dtype), sums
+
+
+def count_and_total(mask: Array, x: Array, ndim: int) -> tuple[Array, Array]:
+    """Count the True values over the last `ndim` axes, and sum the others' values there."""
+    xp, lax = array_namespace(x), sys.modules["jax"].lax
+    chosen = xp.where(mask, x, xp.zeros((), dtype=x.dtype))
+    return _reduce_together((xp.astype(mask, xp.int32), chosen), (lax.add, lax.add), ndim)
+
+
+def _reduce_together(
+    parts: tuple[Array, ...], operators: tuple[Callable[..., Array], ...], ndim: int
+) -> tuple[Array, Array]:
+    # One axis after the other: sums over lines keep float32 accurate.
+    def both(old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(f(a, b) for f, a, b in zip(operators, old, new, strict=True))
+
+    starts = tuple(part.dtype.type(0) for part in parts)
+    for _ in range(ndim):
+        parts = sys.modules["jax"].lax.reduce(parts, starts, both, (parts[0].ndim - 1,))
+    return parts[0], parts[1]
+
+
+def computed_once(x: Array) -> Array:
+    """Have an array computed before what follows, which would else compute it again."""
+    return sys.modules["jax"].lax.optimization_barrier(x)
 
 
 def to_numpy_view(x: Array) -> Array:
@@ -100,7 +199,8 @@ def to_numpy_view(x: Array) -> Array:
 def _view_of_tensor(x: Array) -> np.ndarray:
     """Return a NumPy view of a tensor in CPU memory."""
     torch = sys.modules["torch"]
-    return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+    x = x.resolve_neg()  # the imaginary part of a conjugate is a view without its sign
+    return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy(force=True)
 
 
 def from_numpy(result: Array, like: Array) -> Array:
@@ -115,7 +215,20 @@ def from_numpy(result: Array, like: Array) -> Array:
     xp = array_namespace(like)
     if is_dask_array(like):
         return xp.asarray(result)
-    return xp.asarray(result, device=None if kind_of(like) == "traced" else device(like))
+    if kind_of(like) == "traced":
+        return xp.asarray(result)
+    return xp.asarray(result, device=_sharding(result, like) or device(like))
+
+
+def _sharding(result: np.ndarray, like: Array) -> Any:
+    """Cut a result as JAX's array is cut, along the batch alone: it may have other axes."""
+    if not is_jax_array(like) or len(like.devices()) < 2:
+        return None
+    sharding = sys.modules["jax"].sharding
+    if not isinstance(like.sharding, sharding.NamedSharding):
+        return None
+    along_batch = like.sharding.spec[:1] if result.shape[:1] == like.shape[:1] else ()
+    return sharding.NamedSharding(like.sharding.mesh, sharding.PartitionSpec(*along_batch))
 
 
 def largest_label(like: Array) -> int:
@@ -207,7 +320,7 @@ def count(xp: Namespace, mask: Array, ndim: int) -> Array:
     if not is_numpy_array(mask):
         run = _run(mask, ndim)
         if not run:
-            return xp.count_nonzero(mask, axis=_last_axes(mask, ndim))
+            return xp.sum(xp.astype(mask, xp.int32), axis=_last_axes(mask, ndim))
         # PyTorch's count_nonzero writes the mask as int64 first. A run is short enough for float32.
         counts = xp.sum(xp.astype(mask, xp.float32), axis=_last_axes(mask, run))
         return xp.sum(xp.astype(counts, xp.int32), axis=_last_axes(counts, ndim - run))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from . import arrays
 from .arrays import Array
@@ -158,7 +157,7 @@ def predict(
         warn_about_classes(rows, class_axis % probs.ndim)
     result = _labels(rows, settings) if multiclass else _masks(rows, settings)
     result = arrays.from_numpy(result, like=probs)
-    return result if multiclass else array_namespace(result).moveaxis(result, 1, class_axis)
+    return result if multiclass else arrays.move_axis(result, 1, class_axis)
 
 
 class Thresholds(NamedTuple, Generic[ArrayT]):

@@ -8,10 +8,10 @@ from types import EllipsisType
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from . import arrays
-from .arrays import Array, Slab
+from .arrays import Array, Slab, device
 from .correction import Correction, log_total
 
 RowIndex: TypeAlias = tuple[int, int] | tuple[np.ndarray, np.ndarray] | EllipsisType
@@ -100,14 +100,21 @@ class ProbabilityMap:
 
     def row_map(self, b: int, c: int) -> "ProbabilityMap":
         """Return the map of one row."""
+        return self._of_class(slice(b, b + 1), c)
+
+    def class_map(self, c: int) -> "ProbabilityMap":
+        """Return the map of one class."""
+        return self._of_class(slice(None), c)
+
+    def _of_class(self, samples: slice, c: int) -> "ProbabilityMap":
         correction = self.correction
         if correction is not None:
             scale, bias = correction.scale[c : c + 1], correction.bias[c : c + 1]
             correction = replace(correction, scale=scale, bias=bias)
         valid, log_total = (
-            None if part is None else part[b : b + 1, ...] for part in (self.valid, self.log_total)
+            None if part is None else part[samples, ...] for part in (self.valid, self.log_total)
         )
-        probs = self.probs[b : b + 1, c : c + 1, ...]
+        probs = self.probs[samples, c : c + 1, ...]
         return ProbabilityMap(probs, valid, self.clip, correction, log_total)
 
     def _with(self, change: Callable[[Array], Array]) -> "ProbabilityMap":

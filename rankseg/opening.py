@@ -29,6 +29,7 @@ def open_rows(
         )
     if isinstance(probs, np.ma.MaskedArray):
         raise TypeError("probs must not be a masked array: pass its data, and valid=~mask")
+    _check_kind("probs", probs)
     dtype, shape = probs.dtype, tuple(probs.shape)
     if arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"probs must be float16, bfloat16, float32 or float64, found {dtype}")
@@ -46,7 +47,7 @@ def open_rows(
         probs = np.zeros(shape, np.float32)
         valid = None if valid is None else np.zeros(pixels, bool)
     probs = arrays.to_numpy_view(probs)
-    probs = array_namespace(probs).moveaxis(probs, axis, 1)
+    probs = arrays.move_axis(probs, axis, 1)
     rows = rows_of(ProbabilityMap(probs, valid))
     if correction is not None:
         return rows_of(_checked(rows).source.corrected(correction))
@@ -87,9 +88,16 @@ def _tolerance(source: ProbabilityMap) -> float:
     return min(eps * max(source.classes, 8), 0.1)
 
 
+def _check_kind(name: str, x: Array) -> None:
+    kind = arrays.kind_without_values(x)
+    if kind is not None:
+        raise TypeError(f"{name} must be a plain tensor with values, found {kind}")
+
+
 def _check_valid(xp: arrays.Namespace, valid: Array, shape: tuple[int, ...]) -> Array:
     if not arrays.is_array(valid):
         raise TypeError(f"valid must be a boolean array, found {type(valid).__name__}")
+    _check_kind("valid", valid)
     if not array_namespace(valid).isdtype(valid.dtype, "bool"):
         raise TypeError(f"valid must have a boolean dtype, found {valid.dtype}")
     if tuple(valid.shape) != shape:

@@ -154,6 +154,30 @@ class SmallRows(Group):
         return counted[1], overlap
 
 
+class TracedGroup(Group):
+    """Rows inside ``jax.jit``, where each pass is one read of the map."""
+
+    def summarize(self) -> tuple[Array, ...]:
+        """Return zero, the largest value and the sum of each row; nothing is below zero."""
+        high, mass = arrays.largest_and_total(self._block, self.ndim)
+        return 0 * mass, high, mass
+
+    def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
+        """Count and sum the pixels above each row's threshold."""
+        size, overlap = self.above_all(threshold[..., None])
+        return self.scale * size[..., 0], lambda: self.scale * overlap[..., 0]
+
+    def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
+        """Count and sum the pixels above each of several thresholds, read together."""
+        size, overlap = self.above_all(self.source.xp.stack(thresholds, axis=-1))
+        return [(size[..., i], overlap[..., i]) for i in range(len(thresholds))]
+
+    def above_all(self, thresholds: Array) -> tuple[Array, Array]:
+        """Count and sum the pixels above each of the thresholds, (batch, class, thresholds)."""
+        x = self._block[:, :, None, ...]
+        return arrays.count_and_total(x > self.source.broadcast(thresholds), x, self.ndim)
+
+
 class Row(Group):
     """One row on the host, read in slabs and only where it can matter.
 

@@ -195,7 +195,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         if request.param.endswith("-device"):
             keep = lambda x: getattr(x, "detach", lambda: x)()  # noqa: E731
             monkeypatch.setattr(arrays, "to_numpy_view", keep)
-        if request.param in ("strict-static", "jax-device"):
+        if request.param == "strict-static":
             backend = replace(backend, static=True)
         if request.param == "strict-static":
             import array_api_strict

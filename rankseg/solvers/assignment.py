@@ -11,12 +11,11 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays
-from ..arrays import Array, Namespace
+from ..arrays import Array, Namespace, device
 from ..objectives import Objective
-from ..rows import BlockRows, Rows
+from ..rows import BlockRows, Rows, TracedRows
 from .rma import Solution
 
 
@@ -95,3 +94,43 @@ def increments(
 def eligible_classes(rows: Rows, active: Array) -> Array:
     """Return the classes that may take an unassigned pixel: the active ones, or all of them."""
     return active | ~rows.xp.any(active, axis=1, keepdims=True)
+
+
+@labels.register
+def _labels_in_a_trace(
+    rows: TracedRows, solution: Solution, objective: Objective, void_index: int | None
+) -> Array:
+    # The same without arrays of the size of the map, for XLA.
+    if not rows.counts_together:
+        at_once: Any = labels.dispatch(Rows)
+        return at_once(rows, solution, objective, void_index)
+    source, xp, ndim = rows.source, rows.xp, len(rows.source.spatial)
+    p, threshold = source.read(...), source.broadcast(solution.threshold)
+    mask = p > threshold
+    votes = arrays.computed_once(xp.sum(mask, axis=1, keepdims=True, dtype=xp.int32))
+    size, overlap = arrays.count_and_total(mask & (votes == 1), p, ndim)
+    increment = increments(rows, solution, objective, size, overlap)
+    eligible = eligible_classes(rows, solution.active)
+    winner = _compete_in_turn(rows, solution.threshold, votes[:, 0, ...] == 0, eligible, increment)
+    return winner if void_index is None else xp.where(votes[:, 0, ...] == 0, void_index, winner)
+
+
+def _compete_in_turn(
+    rows: TracedRows, threshold: Array, free: Array, eligible: Array, increment: list[Array]
+) -> Array:
+    # `compete`, class by class: XLA makes one loop of it, 10 times as fast as its argmax of growth.
+    source, xp = rows.source, rows.xp
+    best = xp.full(free.shape, -float("inf"), dtype=source.dtype)
+    winner = xp.zeros(free.shape, dtype=xp.asarray(0).dtype)
+    for c in range(source.classes):
+        p = source.class_map(c).read(...)[:, 0, ...]
+        cut, may, slope, offset, *curve = (
+            xp.reshape(part[:, c], (-1, *[1] * len(source.spatial)))
+            for part in (threshold, eligible, *increment)
+        )
+        growth = slope * p - offset
+        if curve:
+            growth = growth / (1 - curve[0] * p)
+        better = ((p > cut) | (may & free)) & (growth > best)
+        best, winner = xp.where(better, growth, best), xp.where(better, c, winner)
+    return winner

@@ -8,10 +8,9 @@ mean is not linear in p: it comes from a table over the bins of p, one for each 
 from functools import singledispatch
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays, factor
-from ..arrays import Array
+from ..arrays import Array, device
 from ..objectives import Objective, ratio
 from ..rows import BlockRows, Rows
 from . import correlated_traced

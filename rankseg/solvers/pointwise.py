@@ -3,10 +3,9 @@
 from functools import singledispatch
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays
-from ..arrays import Array
+from ..arrays import Array, device
 from ..rows import BlockRows, Rows
 from .assignment import eligible_classes, masks
 

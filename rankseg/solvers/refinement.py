@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from functools import singledispatch
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays
-from ..arrays import Array, Slab
+from ..arrays import Array, Slab, device
 from ..objectives import Objective
 from ..rows import BlockRows, Rows
 from .assignment import eligible_classes, increments

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..objectives import Dice, Objective
-from ..passes import Group
+from ..passes import Group, TracedGroup
 from ..rows import Rows
+from .bracket import squeeze
 from .candidates import Masks
 from .undecided import finish_dice
 
@@ -64,7 +65,11 @@ def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
 
     def solve_group(group: Group) -> Masks:
         mass = summary.mass[group.index]
-        masks = climb(rows, group, objective, mass, start[group.index], active[group.index])
+        begin = start[group.index]
+        if isinstance(group, TracedGroup):
+            masks = squeeze(rows, group, objective, mass, begin)
+        else:
+            masks = climb(rows, group, objective, mass, begin, active[group.index])
         if isinstance(objective, Dice) and objective.smooth > 0:
             return finish_dice(rows, group, objective, mass, masks)
         return masks
