@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, factor
-from ..arrays import Array, Namespace
+from ..arrays import Array, Namespace, device
 from ..factor import BINS
 from ..objectives import Objective, ratio
 from ..passes import Group
