@@ -18,12 +18,13 @@ from typing import Literal
 
 from array_api_compat import array_namespace, is_array_api_obj
 
-from .arrays import Array, count, kind_of, state_dtype
+from .arrays import Array, count, kind_of, on_its_device, state_dtype
 from .expected import expected_dice, expected_iou
 
 __all__ = ["class_presence", "dice", "expected_dice", "expected_iou", "iou", "mean_score"]
 
 
+@on_its_device
 def dice(
     pred: Array,
     target: Array,
@@ -90,6 +91,7 @@ def dice(
     return _ratio(xp, 2 * intersection, intersection + union)  # |P| + |T| = |P & T| + |P | T|
 
 
+@on_its_device
 def iou(
     pred: Array,
     target: Array,
@@ -141,6 +143,7 @@ def iou(
     return _ratio(xp, intersection, union)
 
 
+@on_its_device
 def class_presence(
     target: Array, *, num_classes: int | None = None, ignore_index: int | None = None
 ) -> Array:
@@ -175,6 +178,7 @@ def class_presence(
     return xp.stack([count(xp, mask, mask.ndim - 1) > 0 for mask in masks], axis=1)
 
 
+@on_its_device
 def mean_score(
     scores: Array,
     *,

@@ -40,10 +40,8 @@ class Group:
     def summarize(self) -> tuple[Array, ...]:
         """Return the smallest value, the largest value and the sum of each row."""
         xp, x = self.source.xp, self._block
-        axes = tuple(range(x.ndim - self.ndim, x.ndim))
-        return arrays.read_sums(
-            xp.min(x, axis=axes), xp.max(x, axis=axes), arrays.total(xp, x, self.ndim)
-        )
+        low, high = arrays.extremes(xp, x, self.ndim)
+        return arrays.read_sums(low, high, arrays.total(xp, x, self.ndim))
 
     def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
         """Count the pixels above each row's threshold, and offer to sum them.
@@ -90,8 +88,11 @@ class Group:
         return sum(arrays.total(self.source.xp, x, self.ndim, mask) for (_, x), mask in pairs)
 
 
-class LazyGroup(Group):
-    """Rows of a lazy array, whose counts and sums are read together."""
+class WholeGroup(Group):
+    """All rows of a map, whose counts and sums are read together.
+
+    A copy from a GPU costs more than a sum that is not needed, a second read of lazy data too.
+    """
 
     def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
         """Count and sum the pixels above each row's threshold."""

@@ -13,7 +13,7 @@ import numpy as np
 from . import arrays
 from .arrays import Array
 from .maps import ProbabilityMap
-from .passes import Group, LazyGroup, Row
+from .passes import Group, Row, WholeGroup
 from .peaks import Peaks
 
 Pass: TypeAlias = Callable[[Any], Sequence[Array]]
@@ -65,7 +65,7 @@ class Rows:
 
         Returns `width` results a row, in arrays of shape (batch, class).
         """
-        return list(work(Group(self.source, ..., scale)))
+        return list(work(WholeGroup(self.source, ..., scale)))
 
     def sample(self, longest: int, pixels: int) -> "tuple[Rows, float]":
         """Thin rows to this many pixels, about, by a stride that is not longer than that.
@@ -98,10 +98,6 @@ class LazyRows(Rows):
     """Rows of a lazy array: each pass is one read of the data."""
 
     reads = "later"
-
-    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
-        """Work on every row."""
-        return list(work(LazyGroup(self.source, ..., scale)))
 
 
 class TracedRows(Rows):
