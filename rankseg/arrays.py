@@ -160,6 +160,14 @@ def largest_label(like: Array) -> int:
     return int(xp.iinfo(default).max)
 
 
+def extracts(x: Array) -> bool:
+    """Tell whether elements that a condition chooses can be picked out of an array with values."""
+    if is_jax_array(x):  # which denies it for the sake of jax.jit
+        return kind_of(x) != "traced"
+    capabilities = array_namespace(x).__array_namespace_info__().capabilities()
+    return bool(capabilities["data-dependent shapes"])
+
+
 def dtype_name(dtype: Any) -> str:
     """Return the name of a dtype without its library's."""
     return getattr(dtype, "name", None) or str(dtype).split(".")[-1]

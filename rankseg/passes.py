@@ -58,7 +58,7 @@ class Group:
     def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
         """Count and sum the pixels above each of several thresholds, read together."""
         parts: list[Array] = []
-        for threshold in thresholds:
+        for threshold in arrays.bring(self.source.probs, *thresholds):
             masks = [mask for _, mask in self.masks(threshold)]
             parts += [self._count(masks), self._sum(masks, threshold)]
         results = arrays.read_sums(*parts)
@@ -67,6 +67,7 @@ class Group:
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels with low < p <= high: the number of each one's row, and its value."""
         xp = self.source.xp
+        low, high = arrays.bring(self.source.probs, low, high)
         numbers, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
         for _, x in self.blocks(low):
             inside = self._compare(x, low) & ~self._compare(x, high)

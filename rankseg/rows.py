@@ -51,8 +51,7 @@ class Rows:
     @property
     def extracts(self) -> bool:
         """Whether pixels can be picked out of the map: not where shapes must be static."""
-        capabilities = self.source.xp.__array_namespace_info__().capabilities()
-        return self.reads == "now" and bool(capabilities["data-dependent shapes"])
+        return self.reads == "now" and arrays.extracts(self.source.probs)
 
     @cached_property
     def summary(self) -> Summary:

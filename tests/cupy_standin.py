@@ -213,9 +213,10 @@ PLAIN = """bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float
 complex128 integer intp dtype finfo iinfo issubdtype isdtype inf nan newaxis pi e"""
 UFUNCS = """add subtract multiply divide true_divide floor_divide remainder power negative
 positive absolute sign exp expm1 log log2 log10 log1p sqrt square sin cos tan arcsin arccos arctan
-arctan2 sinh cosh tanh arcsinh arccosh arctanh logaddexp maximum minimum greater greater_equal less less_equal
-equal not_equal logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_xor
-invert left_shift right_shift isfinite isinf isnan nextafter floor ceil trunc"""
+arctan2 sinh cosh tanh arcsinh arccosh arctanh logaddexp maximum minimum greater greater_equal
+less less_equal equal not_equal logical_and logical_or logical_not logical_xor bitwise_and
+bitwise_or bitwise_xor invert left_shift right_shift isfinite isinf isnan nextafter floor ceil
+trunc"""
 SAME = """where sum prod mean min max amin amax any all argmax argmin cumsum sort argsort
 searchsorted take_along_axis reshape moveaxis swapaxes transpose expand_dims squeeze broadcast_to
 flip ravel stack concatenate tile repeat matmul tensordot round zeros_like ones_like full_like
