@@ -325,7 +325,8 @@ def _not_here(*_: object, **__: object) -> None:
 
 FFT = "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft fftfreq rfftfreq fftshift ifftshift"
 LINALG = """lstsq cross outer eigh qr slogdet svd cholesky matrix_rank pinv norm inv det solve"""
-cuda = _module("cuda", Device=Device)
+_runtime = _module("cuda.runtime", CUDARuntimeError=RuntimeError)
+cuda = _module("cuda", Device=Device, runtime=_runtime)
 fft = _module("fft", **dict.fromkeys(FFT.split(), _not_here))
 linalg = _module("linalg", **dict.fromkeys(LINALG.split(), _not_here))
 
