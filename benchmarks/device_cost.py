@@ -27,7 +27,6 @@ from torch.utils._pytree import tree_flatten
 
 from rankseg import arrays
 from rankseg.functional import rankseg
-from rankseg.maps import ProbabilityMap
 
 BANDWIDTH, LAUNCH, WAIT = 3.0e12, 5e-6, 15e-6
 SHAPES = {"8x21x512x512": ("21x512x512", 8), "1x19x1024x2048": ("19x1024x2048", 1)}
@@ -91,20 +90,20 @@ class Cost(TorchDispatchMode):
 @contextmanager
 def as_on_a_device(cost: Cost) -> Iterator[None]:
     """Keep tensors where they are, and count copies between host and device."""
-    read, broadcast = arrays.read_values, ProbabilityMap.broadcast
+    read, bring = arrays.read_values, arrays.bring
 
     def counted_read(*parts):
         cost.waits += sum(isinstance(part, torch.Tensor) for part in parts)
         return read(*parts)
 
-    def counted_broadcast(source, values):
-        cost.waits += isinstance(source.probs, torch.Tensor) and isinstance(values, np.ndarray)
-        return broadcast(source, values)
+    def counted_bring(like, *values):
+        cost.waits += isinstance(like, torch.Tensor) and isinstance(values[0], np.ndarray)
+        return bring(like, *values)
 
     with (
         mock.patch.object(arrays, "to_numpy_view", lambda x: getattr(x, "detach", lambda: x)()),
         mock.patch.object(arrays, "read_values", counted_read),
-        mock.patch.object(ProbabilityMap, "broadcast", counted_broadcast),
+        mock.patch.object(arrays, "bring", counted_bring),
     ):
         yield
 

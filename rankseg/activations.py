@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from array_api_compat import array_namespace
 
-from .arrays import Array, widen
+from .arrays import Array, on_its_device, widen
 from .validation import choice
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -31,6 +31,7 @@ def activate(scores: Array, activation: str | None, class_axis: int) -> Array:
     return torch.sigmoid(scores.to(wide))
 
 
+@on_its_device
 def softmax(logits: Array, axis: int = -1) -> Array:
     """Return probabilities that sum to one along `axis`, in float32 or wider.
 
@@ -48,6 +49,7 @@ def softmax(logits: Array, axis: int = -1) -> Array:
     return powers / xp.sum(powers, axis=axis, keepdims=True)
 
 
+@on_its_device
 def sigmoid(logits: Array) -> Array:
     """Return independent probabilities, in float32 or wider, that stay exact in both tails.
 

@@ -91,6 +91,7 @@ class Calibration:
         lengths = [len(part) for part in (self.scale, self.bias) if isinstance(part, tuple)]
         return lengths[0] if lengths else None
 
+    @arrays.on_its_device
     def __call__(
         self,
         probs: Array,

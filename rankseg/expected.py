@@ -84,13 +84,15 @@ def expected_iou(probs: Array, mask: Array, smooth: float = 0.0, method: str = "
     return _expected(probs, mask, IoU(number("smooth", smooth, 0, float("inf"))), method)
 
 
+@arrays.on_its_device
 def _expected(probs: Array, mask: Array, objective: Objective, method: str) -> Array:
     method = choice("method", method, METHODS)
     rows = open_rows(probs)
     _check_mask(mask, rows)
     rows = settled(rows)
     compute = _exact_scores if method == "exact" else _rma_scores
-    return arrays.from_numpy(compute(rows, arrays.to_numpy_view(mask), objective), like=probs)
+    mask = arrays.to_numpy_view(arrays.beside(mask, probs))
+    return arrays.from_numpy(compute(rows, mask, objective), like=probs)
 
 
 def _mask_of(mask: Array, c: int, ndim: int) -> Array:

@@ -142,6 +142,7 @@ def rankseg(
     return predict(probs, settings, class_axis, valid)
 
 
+@arrays.on_its_device
 def predict(
     probs: Array,
     settings: Settings,
@@ -173,6 +174,7 @@ class Thresholds(NamedTuple, Generic[ArrayT]):
 
 
 @shared_parameters(rankseg)
+@arrays.on_its_device
 def thresholds(
     probs: ArrayT,
     metric: Metric = "dice",
@@ -292,7 +294,7 @@ def _masks(rows: Rows, settings: Settings) -> Array:
         warnings.warn(
             "solver 'argmax' gives masks that do not overlap; 'TR' decides each class by itself",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return pointwise.one_hot(rows)
     if settings.solver == "TR":

@@ -86,7 +86,7 @@ class ProbabilityMap:
         scale: Any = self.correction.scale
         bias: Any = self.correction.bias
         if index is ...:
-            scale, bias = self.broadcast(scale[None]), self.broadcast(bias[None])
+            scale, bias = map(self.broadcast, arrays.bring(self.probs, scale[None], bias[None]))
         elif isinstance(index[1], int):
             scale, bias = float(scale[index[1]]), float(bias[index[1]])
         else:
@@ -177,7 +177,8 @@ class ProbabilityMap:
 
     def broadcast(self, values: Array) -> Array:
         """Return one value a row in the map's dtype, shaped to meet blocks of these rows."""
-        values = self.xp.asarray(values, dtype=self.dtype, device=device(self.probs))
+        (values,) = arrays.bring(self.probs, values)
+        values = self.xp.asarray(values, dtype=self.dtype)
         return self.xp.reshape(values, (*values.shape, *[1] * len(self.spatial)))
 
     def round(self, values: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from array_api_compat import array_namespace, is_array_api_obj, is_torch_array
 
-from .arrays import Array, count, dtype_name, kind_of, state_dtype
+from .arrays import Array, count, dtype_name, kind_of, on_its_device, state_dtype
 from .expected import expected_dice, expected_iou
 
 __all__ = [
@@ -35,6 +35,7 @@ _FEWEST = 64
 """Arrays of fewer values are never taken for masks of a wrong dtype."""
 
 
+@on_its_device
 def dice(
     pred: Array,
     target: Array,
@@ -102,6 +103,7 @@ def dice(
     return _ratio(xp, 2 * intersection, intersection + union)  # |P| + |T| = |P & T| + |P | T|
 
 
+@on_its_device
 def iou(
     pred: Array,
     target: Array,
@@ -153,6 +155,7 @@ def iou(
     return _ratio(xp, intersection, union)
 
 
+@on_its_device
 def overlap(
     pred: Array,
     target: Array,
@@ -195,6 +198,7 @@ def overlap(
     return _overlap(xp, pred, target, num_classes, ignore_index)
 
 
+@on_its_device
 def class_presence(
     target: Array, *, num_classes: int | None = None, ignore_index: int | None = None
 ) -> Array:
@@ -230,6 +234,7 @@ def class_presence(
     return xp.stack([count(xp, mask, mask.ndim - 1) > 0 for mask in masks], axis=1)
 
 
+@on_its_device
 def mean_score(
     scores: Array,
     *,

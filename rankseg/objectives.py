@@ -24,12 +24,12 @@ References: Dai & Li, JMLR 24(224), 2023; Wang & Dai, NeurIPS 2025, arXiv:2510.1
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .arrays import Array
+from .arrays import Array, as_number
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Divide, with 0/0 = 0."""
-    return numerator / (denominator + (denominator == 0))
+    return numerator / (denominator + as_number(denominator == 0, like=denominator))
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ def open_rows(
     axis = check_class_axis(class_axis, len(shape))
     if 0 in shape[1:]:
         raise ValueError(f"probs must have at least one class and one pixel, found shape {shape}")
-    xp, pixels = array_namespace(probs), shape[:axis] + shape[axis:][1:]
+    pixels = shape[:axis] + shape[axis:][1:]
     if valid is not None:
-        valid = _check_valid(xp, valid, pixels)
+        valid = _check_valid(probs, valid, pixels)
     if shape[0] == 0:  # nothing to compute, so any array will do
         probs = np.zeros(shape, np.float32)
         valid = None if valid is None else np.zeros(pixels, bool)
@@ -94,7 +94,7 @@ def _check_kind(name: str, x: Array) -> None:
         raise TypeError(f"{name} must be a plain tensor with values, found {kind}")
 
 
-def _check_valid(xp: arrays.Namespace, valid: Array, shape: tuple[int, ...]) -> Array:
+def _check_valid(probs: Array, valid: Array, shape: tuple[int, ...]) -> Array:
     if not arrays.is_array(valid):
         raise TypeError(f"valid must be a boolean array, found {type(valid).__name__}")
     _check_kind("valid", valid)
@@ -104,4 +104,4 @@ def _check_valid(xp: arrays.Namespace, valid: Array, shape: tuple[int, ...]) -> 
         raise ValueError(
             f"valid must have shape (batch, *spatial) = {shape}, found {tuple(valid.shape)}"
         )
-    return arrays.to_numpy_view(xp.asarray(valid))
+    return arrays.to_numpy_view(arrays.beside(valid, probs))

@@ -41,10 +41,8 @@ class Group:
     def summarize(self) -> tuple[Array, ...]:
         """Return the smallest value, the largest value and the sum of each row."""
         xp, x = self.source.xp, self._block
-        axes = tuple(range(x.ndim - self.ndim, x.ndim))
-        return arrays.read_sums(
-            xp.min(x, axis=axes), xp.max(x, axis=axes), arrays.total(xp, x, self.ndim)
-        )
+        low, high = arrays.extremes(xp, x, self.ndim)
+        return arrays.read_sums(low, high, arrays.total(xp, x, self.ndim))
 
     def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
         """Count the pixels above each row's threshold, and offer to sum them.
@@ -61,7 +59,7 @@ class Group:
     def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
         """Count and sum the pixels above each of several thresholds, read together."""
         parts: list[Array] = []
-        for threshold in thresholds:
+        for threshold in arrays.bring(self.source.probs, *thresholds):
             masks = [mask for _, mask in self.masks(threshold)]
             parts += [self._count(masks), self._sum(masks, threshold)]
         results = arrays.read_sums(*parts)
@@ -85,6 +83,7 @@ class Group:
     def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels with low < p <= high: the number of each one's row, and its value."""
         xp = self.source.xp
+        low, high = arrays.bring(self.source.probs, low, high)
         numbers, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
         for _, x in self.blocks(low):
             inside = self._compare(x, low) & ~self._compare(x, high)
@@ -106,8 +105,11 @@ class Group:
         return sum(arrays.total(self.source.xp, x, self.ndim, mask) for (_, x), mask in pairs)
 
 
-class LazyGroup(Group):
-    """Rows of a lazy array, whose counts and sums are read together."""
+class WholeGroup(Group):
+    """All rows of a map, whose counts and sums are read together.
+
+    A copy from a GPU costs more than a sum that is not needed, a second read of lazy data too.
+    """
 
     def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
         """Count and sum the pixels above each row's threshold."""

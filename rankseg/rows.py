@@ -14,7 +14,7 @@ from . import arrays
 from .arrays import Array
 from .held import Held
 from .maps import ProbabilityMap
-from .passes import Group, LazyGroup, Row, SmallRows, TracedGroup
+from .passes import Group, Row, SmallRows, TracedGroup, WholeGroup
 from .peaks import Peaks
 
 Pass: TypeAlias = Callable[[Any], Sequence[Array]]
@@ -54,7 +54,7 @@ class Rows:
     @property
     def extracts(self) -> bool:
         """Whether pixels can be picked out of the map: not where shapes must be static."""
-        return self.reads == "now" and arrays.picks(self.source.probs)
+        return self.reads == "now" and arrays.extracts(self.source.probs)
 
     @cached_property
     def summary(self) -> Summary:
@@ -67,7 +67,7 @@ class Rows:
 
         Returns `width` results a row, in arrays of shape (batch, class).
         """
-        return list(work(Group(self.source, ..., scale)))
+        return list(work(WholeGroup(self.source, ..., scale)))
 
     def sample(self, longest: int, pixels: int) -> "tuple[Rows, float]":
         """Thin rows to this many pixels, about, by a stride that is not longer than that.
@@ -100,10 +100,6 @@ class LazyRows(Rows):
     """Rows of a lazy array: each pass is one read of the data."""
 
     reads = "later"
-
-    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
-        """Work on every row."""
-        return list(work(LazyGroup(self.source, ..., scale)))
 
 
 class TracedRows(Rows):

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ os.environ.setdefault("DASK_SCHEDULER", "synchronous")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cpu_torchvision  # noqa: F401  (before anything imports torchvision)
+import cupy_standin
 import hypothesis
 import numpy as np
 import pytest
@@ -141,9 +143,15 @@ def _torch_cuda() -> Backend:
     return Backend("torch", lambda x: torch.from_numpy(x.copy()).cuda(), lambda x: x.cpu().numpy())
 
 
-def _strict() -> Backend:
+def _strict(device: str = "CPU_DEVICE") -> Backend:
     strict = pytest.importorskip("array_api_strict")
-    return Backend("strict", strict.asarray)
+    place = strict.Device(device)
+
+    def to_numpy(x: Any) -> np.ndarray:
+        assert x.device == place
+        return np.asarray(x.to_device(strict.Device("CPU_DEVICE")))
+
+    return Backend("strict", lambda x: strict.asarray(x, device=place), to_numpy)
 
 
 def _jax(jit: bool = False) -> Backend:
@@ -161,7 +169,8 @@ def _dask() -> Backend:
 
 
 def _cupy() -> Backend:
-    cupy = pytest.importorskip("cupy")
+    import cupy
+
     return Backend("cupy", cupy.asarray, cupy.asnumpy)
 
 
@@ -178,6 +187,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "jax-jit": lambda: _jax(jit=True),
     "strict": _strict,
     "strict-static": _strict,
+    "strict-device1": lambda: _strict("device1"),
     "dask": _dask,
     "cupy": _cupy,
 }
@@ -188,18 +198,20 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Every backend in turn.
 
     "-device" takes arrays in CPU memory the way that arrays on a GPU go; "-static" switches
-    data-dependent shapes and boolean indexing off.
+    data-dependent shapes and boolean indexing off. "-device1" can hand nothing to NumPy as it is,
+    nor can "cupy", which is a stand-in where the library is not installed.
     """
-    backend = BACKENDS[request.param]()
     with contextlib.ExitStack() as stack:
+        if request.param == "cupy" and find_spec("cupy") is None:
+            stack.enter_context(cupy_standin.installed())
+        backend = BACKENDS[request.param]()
         if request.param.endswith("-device"):
             keep = lambda x: getattr(x, "detach", lambda: x)()  # noqa: E731
             monkeypatch.setattr(arrays, "to_numpy_view", keep)
         if request.param == "strict-static":
-            backend = replace(backend, static=True)
-        if request.param == "strict-static":
             import array_api_strict
 
+            backend = replace(backend, static=True)
             flags = {"boolean_indexing": False, "data_dependent_shapes": False}
             stack.enter_context(array_api_strict.ArrayAPIStrictFlags(**flags))
         yield backend

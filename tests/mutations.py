@@ -344,8 +344,20 @@ MUTATIONS = [
     # Assignment and refinement
     Mutation(
         "rankseg/solvers/assignment.py",
-        "allowed = mask | (eligible & ~xp.any(mask, axis=1, keepdims=True))",
-        "allowed = mask | ~xp.any(mask, axis=1, keepdims=True)",
+        "mask |= (source.broadcast(eligible) > 0) & (votes == 0)",
+        "mask |= votes == 0",
+        "tests/test_assignment.py -k strict",
+    ),
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "allowed = selected | ~selected.any(axis=0)",
+        "allowed = selected",
+        "tests/test_assignment.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/assignment.py",
+        "rest = -curve[0] * p",
+        "rest = curve[0] * p",
         "tests/test_assignment.py --fast",
     ),
     Mutation(
@@ -772,8 +784,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/arrays.py",
-        "return xp.sum(xp.astype(counts, xp.int32), axis=_last_axes(counts, ndim - run))",
-        "return xp.sum(counts, axis=_last_axes(counts, ndim))",
+        "return xp.sum(counts, axis=_last_axes(counts, rest)) if rest else counts",
+        "return xp.sum(counts, axis=_last_axes(counts, ndim)) if rest else counts",
         "tests/test_arrays.py",
     ),
     Mutation(
@@ -787,6 +799,67 @@ MUTATIONS = [
         "scores += bias",
         "scores -= bias",
         "tests/test_calibration.py --fast",
+    ),
+    # A device
+    Mutation(
+        "rankseg/rows.py",
+        "return list(work(WholeGroup(self.source, ..., scale)))",
+        "return list(work(Group(self.source, ..., scale)))",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "if not rows.fixed_passes and np.all((threshold == before) | ~active):",
+        "if False:",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        'return kind_of(x) != "traced"',
+        "return False",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "if result.dtype == np.float64 and state_dtype(xp, like) != xp.float64:",
+        "if False:",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        'return (sys.modules["cupy"] if is_cupy_array(x) else xp).clip(x, low, high)',
+        "return xp.clip(x, low, high)",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "parts.append(reduce(x[..., whole:], axis=-1, keepdims=True))",
+        "pass",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        'return _run(x, ndim) > 0 or kind_of(x) == "device"',
+        "return _run(x, ndim) > 0",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/arrays.py",
+        "with x.device:",
+        "if True:",
+        "tests/test_sweep.py",
+    ),
+    Mutation(
+        "rankseg/opening.py",
+        "return arrays.to_numpy_view(arrays.beside(valid, probs))",
+        "return arrays.to_numpy_view(valid)",
+        "tests/test_devices.py",
+    ),
+    Mutation(
+        "rankseg/expected.py",
+        "mask = arrays.to_numpy_view(arrays.beside(mask, probs))",
+        "mask = arrays.to_numpy_view(mask)",
+        "tests/test_devices.py",
     ),
     # Defaults, sizes and rows apart
     Mutation(

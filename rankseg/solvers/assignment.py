@@ -46,36 +46,45 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
     """
     source, xp, ndim = rows.source, rows.source.xp, len(rows.source.spatial)
     p = source.read(...)
-    mask = p > source.broadcast(solution.threshold)
+    eligible = eligible_classes(rows, solution.active)
+    threshold, eligible, mass = arrays.bring(p, solution.threshold, eligible, solution.mass)
+    mask = p > source.broadcast(threshold)
     # Small numbers are read and written faster, but ONNX cannot sum them.
     integer = xp.uint8 if rows.reads != "never" and source.classes < 256 else xp.int32
     votes = xp.sum(xp.astype(mask, integer), axis=1, keepdims=True, dtype=integer)
     alone = mask & (votes == 1)
-    size, overlap = arrays.read_sums(
-        arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
-    )
-    increment = increments(rows, solution, objective, size, overlap)
-    eligible = source.broadcast(eligible_classes(rows, solution.active)) > 0
-    winner = compete(xp, p, mask, eligible, [source.broadcast(part) for part in increment])
+    size, overlap = arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
+    del alone
+    if rows.reads == "now" and overlap.dtype == xp.float64:
+        size = xp.astype(size, overlap.dtype)
+        increment = normalised(xp, objective.increment(size, overlap, mass))
+    else:
+        size, overlap = arrays.read_sums(size, overlap)
+        increment = increments(rows, solution, objective, size, overlap)
+        increment = arrays.bring(p, *increment)
+    mask |= (source.broadcast(eligible) > 0) & (votes == 0)
+    winner = compete(xp, p, mask, [source.broadcast(part) for part in increment])
     if void_index is None:
         return winner
     void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
     return xp.where(votes[:, 0, ...] == 0, void, winner)
 
 
-def compete(xp: Namespace, p: Array, mask: Array, eligible: Array, increment: list[Array]) -> Array:
-    """Return the winning class of each pixel, for class axis 1.
+def compete(xp: Namespace, p: Array, allowed: Array, increment: list[Array]) -> Array:
+    """Return the winning class of each pixel, of those that are allowed, for class axis 1.
 
-    The classes that selected a pixel compete for it; if none did, those that are eligible. The
-    increments (a p - b) / (1 - c p), without c if it is zero, are scaled so that a <= 1.
+    The increments (a p - b) / (1 - c p), without c if it is zero, are scaled so that a <= 1.
     """
     slope, offset, *curve = increment
-    growth = slope * p - offset
+    nothing = xp.asarray(-float("inf"), dtype=p.dtype, device=device(p))
+    growth = xp.where(allowed, p, nothing)  # from here on in place: a map is large
+    growth *= slope
+    growth -= offset
     if curve:
-        growth = growth / (1 - curve[0] * p)
-    allowed = mask | (eligible & ~xp.any(mask, axis=1, keepdims=True))
-    nothing = xp.asarray(-float("inf"), dtype=growth.dtype, device=device(growth))
-    return xp.argmax(xp.where(allowed, growth, nothing), axis=1)
+        rest = -curve[0] * p
+        rest += 1
+        growth /= rest
+    return xp.argmax(growth, axis=1)
 
 
 def increments(
@@ -86,8 +95,13 @@ def increments(
     A factor common to a sample's classes decides nothing, and taking it out keeps increments of
     1e-300 (smooth = 1e300) apart in float32.
     """
-    slope, offset, *curve = objective.increment(size, overlap, solution.mass)
-    largest = rows.xp.max(slope, axis=1, keepdims=True)
+    return normalised(rows.xp, objective.increment(size, overlap, solution.mass))
+
+
+def normalised(xp: Namespace, increment: tuple[Array, ...]) -> list[Array]:
+    """Return coefficients of which the largest slope of a sample is 1."""
+    slope, offset, *curve = increment
+    largest = xp.max(slope, axis=1, keepdims=True)
     return [slope / largest, offset / largest, *curve]
 
 

@@ -131,9 +131,10 @@ class LabelSlab:
             part[self.samples, self.classes].astype(self.source.dtype) for part in increment
         ]
         for pixels, p, selected in self.conflicting():
-            eligible = self._of_pixels(self.eligible, pixels)[None]
+            eligible = self._of_pixels(self.eligible, pixels)
+            allowed = selected | (eligible & ~selected.any(axis=0))
             meeting = [self._of_pixels(part, pixels)[None] for part in increment]
-            winner = compete(np, p[None], selected[None], eligible, meeting)
+            winner = compete(np, p[None], allowed[None], meeting)
             flat[pixels] = np.take(self.classes, winner[0])
         if void_index is not None:
             labels[self.votes == 0] = void_index

@@ -12,7 +12,7 @@ from functools import singledispatch
 import numpy as np
 
 from .. import arrays
-from ..arrays import Array, Slab, device
+from ..arrays import Array, Slab
 from ..objectives import Objective
 from ..rows import BlockRows, Rows
 from .assignment import eligible_classes, increments
@@ -87,7 +87,9 @@ def _tally_in_blocks(rows: BlockRows, labels: np.ndarray) -> tuple[np.ndarray, n
 def relabel(rows: Rows, labels: Array, slope: Array, offset: Array) -> Array:
     """Give each labelled pixel to the class with the largest ``slope p - offset``."""
     source, xp = rows.source, rows.source.xp
-    growth = source.broadcast(slope) * source.read(...) - source.broadcast(offset)
+    slope, offset = map(source.broadcast, arrays.bring(source.probs, slope, offset))
+    growth = slope * source.read(...)
+    growth -= offset
     winner = xp.astype(xp.argmax(growth, axis=1), labels.dtype)
     return xp.where((labels >= 0) & (labels < source.classes), winner, labels)
 
@@ -115,6 +117,5 @@ def _blocks(rows: BlockRows) -> Iterator[tuple[int, Slab, np.ndarray]]:
 
 
 def _choose(rows: Rows, better: Array, proposal: Array, labels: Array) -> Array:
-    xp = rows.source.xp
-    better = xp.asarray(better, device=device(labels))
+    xp, better = rows.source.xp, arrays.beside(better, labels)
     return xp.where(xp.reshape(better, (-1, *[1] * len(rows.source.spatial))), proposal, labels)

@@ -116,6 +116,8 @@ def climb(
     overlap = read_overlap()
     threshold = step(size, overlap)
     for _ in range(rows.fixed_passes or MAX_PASSES):
+        if not rows.fixed_passes and np.all((threshold == before) | ~active):
+            return Masks(threshold, size, overlap)
         count, read_overlap = group.above(threshold)
         if not rows.fixed_passes:
             # Pixels that changed sides since the last pass lie between the two thresholds.
