@@ -297,8 +297,8 @@ def clip(xp: Namespace, x: Array, low: float, high: float) -> Array:
 
 def as_number(condition: Array, like: Array) -> Array:
     """Return 1 where a condition holds and 0 elsewhere, to calculate with beside another array."""
-    if isinstance(condition, bool | np.bool_ | np.ndarray):
-        return condition
+    if isinstance(condition, bool | np.bool_ | np.ndarray) or not is_array(condition):
+        return condition  # a value of an ONNX graph too, which has operators alone
     return array_namespace(condition).astype(condition, like.dtype)  # the standard mixes no kinds
 
 

@@ -122,7 +122,7 @@ def warn_about_classes(rows: Rows, axis: int) -> None:
     else:
         return
     if found is not None:
-        warnings.warn(describe(found, axis), ClassAxisWarning, stacklevel=4)
+        warnings.warn(describe(found, axis), ClassAxisWarning, stacklevel=5)
 
 
 def doubt_of_total(total: float, shape: Sequence[int], axis: int) -> Sums | None:

@@ -8,7 +8,7 @@ import pytest
 from rankseg import arrays, metrics, thresholds
 from rankseg.distribution import RefinedNormalPB
 from rankseg.functional import rankseg
-from rankseg.passes import Group
+from rankseg.passes import Group, SmallRows
 from rankseg.solvers import rma
 
 P = np.random.default_rng(0).dirichlet([0.3] * 4, (2, 80, 90)).astype(np.float32)
@@ -67,8 +67,8 @@ def test_a_pass_waits_twice_and_labels_once(cupy):
 
 def test_masks_that_stand_still_are_not_counted_again(monkeypatch):
     counted = []
-    original = Group.above
-    monkeypatch.setattr(Group, "above", lambda self, t: counted.append(t) or original(self, t))
+    original = SmallRows.above
+    monkeypatch.setattr(SmallRows, "above", lambda self, t: counted.append(t) or original(self, t))
     best = 0.9 / (0.9 + 1 + 1)  # from the first pixel alone
     monkeypatch.setattr(rma, "START", best)
     found = rankseg(np.array([[[0.9, 0.0]]]), output_mode="multilabel")

@@ -62,7 +62,7 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
         size, overlap = arrays.read_sums(size, overlap)
         increment = increments(rows, solution, objective, size, overlap)
         increment = arrays.bring(p, *increment)
-    mask |= (source.broadcast(eligible) > 0) & (votes == 0)
+    mask = mask | ((source.broadcast(eligible) > 0) & (votes == 0))
     winner = compete(xp, p, mask, [source.broadcast(part) for part in increment])
     if void_index is None:
         return winner
