@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace
 
-from . import arrays
+from . import arrays, fused
 from .arrays import Array
 from .correction import Correction
 from .docstrings import shared_parameters
@@ -137,6 +137,10 @@ def predict(
     correction: Correction | None = None,
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
+    if correction is None:
+        found = fused.labels_or_masks(probs, settings, class_axis, valid)
+        if found is not None:
+            return found
     rows = open_rows(probs, class_axis, valid, correction)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     multiclass = settings.output_mode == "multiclass"
@@ -202,6 +206,9 @@ def thresholds(
     array([[0.311,   inf]])
     """
     settings = check_settings(metric, smooth, "multilabel", "RMA", pruning_prob, {})
+    found = fused.row_thresholds(probs, settings, class_axis, valid)
+    if found is not None:
+        return Thresholds(*found)
     rows = open_rows(probs, class_axis, valid)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     solution = _solve(settled(rows), settings)

@@ -11,18 +11,8 @@ from .rows import Rows, rows_of
 from .validation import check_class_axis
 
 
-def open_rows(
-    probs: Array,
-    class_axis: int = 1,
-    valid: Array | None = None,
-    correction: Correction | None = None,
-) -> Rows:
-    """Check probabilities and return the rows to work on, with classes on axis 1.
-
-    Values are checked from the sums that every solver needs: at once, for a lazy array where it
-    is first read (`settled`, or here if it is to be corrected), and not at all inside a trace,
-    where values outside [0, 1] are clipped.
-    """
+def accept(probs: Array, class_axis: int, valid: Array | None) -> tuple[Array, Array | None]:
+    """Check what needs no values, and return probabilities with classes on axis 1, and `valid`."""
     if not arrays.is_array(probs):
         raise TypeError(
             f"probs must be an array (NumPy, PyTorch, CuPy, JAX, ...), found {type(probs).__name__}"
@@ -46,7 +36,28 @@ def open_rows(
         probs = np.zeros(shape, np.float32)
         valid = None if valid is None else np.zeros(pixels, bool)
     probs = arrays.to_numpy_view(probs)
-    probs = array_namespace(probs).moveaxis(probs, axis, 1)
+    return array_namespace(probs).moveaxis(probs, axis, 1), valid
+
+
+def tolerance(dtype: str) -> float:
+    """Return how far outside [0, 1] rounding may bring a value of this dtype."""
+    # Half precision: 4 units in the last place of 1. The bits of bfloat16 may come as int16.
+    return {"float16": 2.0**-8, "bfloat16": 2.0**-5, "int16": 2.0**-5}.get(dtype, 5e-7)
+
+
+def open_rows(
+    probs: Array,
+    class_axis: int = 1,
+    valid: Array | None = None,
+    correction: Correction | None = None,
+) -> Rows:
+    """Check probabilities and return the rows to work on, with classes on axis 1.
+
+    Values are checked from the sums that every solver needs: at once, for a lazy array where it
+    is first read (`settled`, or here if it is to be corrected), and not at all inside a trace,
+    where values outside [0, 1] are clipped.
+    """
+    probs, valid = accept(probs, class_axis, valid)
     rows = rows_of(ProbabilityMap(probs, valid))
     if correction is not None:
         return rows_of(_checked(rows).source.corrected(correction))
@@ -63,15 +74,13 @@ def _checked(rows: Rows) -> Rows:
     if rows.reads == "never":
         return rows
     source = rows.source
-    tolerance = 5e-7
-    if source.probs.dtype != source.dtype:  # half precision: 4 units in the last place of 1
-        tolerance = 2.0**-8 if arrays.dtype_name(source.probs.dtype) == "float16" else 2.0**-5
+    beyond = tolerance(arrays.dtype_name(source.probs.dtype))
     low, high, mass = rows.summary
     if not all(np.all(np.isfinite(part)) for part in (low, high, mass)):
         raise ValueError("probs must be finite, found NaN or infinity")
     lowest, highest = np.min(low, initial=0), np.max(high, initial=0)
-    if lowest < -tolerance or highest > 1 + tolerance:
-        found = lowest if lowest < -tolerance else highest
+    if lowest < -beyond or highest > 1 + beyond:
+        found = lowest if lowest < -beyond else highest
         raise ValueError(
             f"probs must be in [0, 1], found {found:.9g}; logits need a softmax or sigmoid first"
         )
