@@ -17,10 +17,9 @@ Formulas are those of `objectives`, on small arrays of the device. Two runs give
 """
 
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from math import ceil, log2, prod
 from types import SimpleNamespace
@@ -53,7 +52,7 @@ LISTED = 8
 """A list of pixels has room for one in so many, as real maps list 3 to 7 %."""
 
 BETWEEN = 16
-"""A row's list has room for one in so many of its pixels: real maps have up to 1.3 % in a bracket."""
+"""A row's list has room for one in so many of its pixels: real maps list up to 1.3 %."""
 
 FEW = 4096
 """Room that every list has, if the map has as many pixels."""
@@ -141,7 +140,7 @@ def _is_on_gpu(probs: Array) -> bool:
     return bool(probs.is_cuda)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _has_kernels(index: int) -> bool:
     torch = sys.modules["torch"]
     if find_spec("triton") is None or torch.version.hip:
@@ -248,9 +247,7 @@ class _Result:
 
 
 @lru_cache(maxsize=64)
-def _constants(
-    objective: Objective, pruning: tuple[float, ...], classes: int, device: Any
-) -> Any:
+def _constants(objective: Objective, pruning: tuple[float, ...], classes: int, device: Any) -> Any:
     """Return the line of `objective` without the mass, and each class's pruning value."""
     torch = sys.modules["torch"]
     offset, base = objective.line(0.0)
@@ -508,7 +505,6 @@ class _Map:
         """Step 4, multilabel: the mask of each row's listed pixels."""
         from . import kernels
 
-        torch = sys.modules["torch"]
         batch, classes, pixels = self.shape
         rows, chunk = batch * classes, 1024
         for first in range(0, rows, 2**15):  # the second axis of a grid is short
@@ -518,7 +514,7 @@ class _Map:
                 lists.counters[batch + rows :][some],
                 lists.row_values[some],
                 lists.row_pixels[some],
-                result.out.view(rows, -1)[some].view(torch.int8),
+                result.out.view(rows, -1)[some].view(self.xp.int8),
                 pixels,
                 lists.row_capacity,
                 CHUNK=chunk,

@@ -54,7 +54,7 @@ def _round_down(t):
 @triton.jit
 def _step(offset, base, size, overlap):
     """Return one step of Dinkelbach's iteration, with the line of `objectives`."""
-    return (overlap + offset) / tl.maximum(base + size, 1e-300)
+    return tl.minimum((overlap + offset) / tl.maximum(base + size, 1e-300), 1.0)
 
 
 @triton.jit
@@ -312,9 +312,7 @@ def undecided(
 
 
 @triton.jit
-def masks(
-    Result, RowCount, RowValues, RowPixels, Out, pixels, row_capacity, CHUNK: tl.constexpr
-):
+def masks(Result, RowCount, RowValues, RowPixels, Out, pixels, row_capacity, CHUNK: tl.constexpr):
     """Write the listed pixels of each row: one program a piece of its list."""
     row = tl.program_id(1)
     k = tl.program_id(0) * CHUNK + tl.arange(0, CHUNK)
@@ -349,7 +347,7 @@ def claims(
 ):  # fmt: skip
     """Count and sum the listed pixels that a class claims with others: one program a piece."""
     if tl.program_id(0) * TILE < tl.load(PixelCount + tl.program_id(1)):
-        k, listed, row, real, v, mask = _piece(Result, PixelCount, Values, capacity, C, ALL, TILE)
+        _, _, row, real, v, mask = _piece(Result, PixelCount, Values, capacity, C, ALL, TILE)
         shared = mask & (tl.sum(mask.to(tl.int32), 0) > 1)[None, :]
         size = tl.sum(shared.to(tl.int32), 1)
         unit = tl.load(Result + 5 * tl.num_programs(1) * C + row, real, other=1.0)
