@@ -87,7 +87,7 @@ def row_thresholds(
     found, objective = result.solution, OBJECTIVES[settings.metric](settings.smooth)
     score = found.active * objective.score(found.size, found.overlap, found.mass)
     parts = (found.threshold.float(), score.float(), found.active)
-    return tuple(_like(part, probs) for part in parts)  # type: ignore[return-value]
+    return tuple(_like(part, probs) for part in parts)
 
 
 def _run(
@@ -251,7 +251,7 @@ def _constants(objective: Objective, pruning: tuple[float, ...], classes: int, d
     """Return the line of `objective` without the mass, and each class's pruning value."""
     torch = sys.modules["torch"]
     offset, base = objective.line(0.0)
-    values = np.broadcast_to(np.float32(pruning), classes).tolist()
+    values = np.broadcast_to(np.asarray(pruning, np.float32), classes).tolist()
     return torch.tensor([offset, base, *values], dtype=torch.float64, device=device)
 
 
@@ -378,7 +378,7 @@ class _Map:
         is_labels, is_masks = self.masks is False, bool(self.masks)
         listed = capacity if is_labels else 0
         spatial = self.probs.shape[2:]
-        out = None
+        out: Any = None
         if is_labels:
             out = self.empty(batch, *spatial, dtype="int64")
         if is_masks:
@@ -488,7 +488,7 @@ class _Map:
             num_warps=4,
             enable_fp_fusion=False,
         )
-        odds = self.objective.odds(*table[1:], mass[..., None])
+        odds = self.objective.odds(table[1], table[2], mass[..., None])
         most = odds.amax(-1, keepdim=True)
         # Of equal ones the smallest mask, in whatever order they stand.
         best = torch.where(odds == most, table[0], -torch.inf).argmax(-1, keepdim=True)
@@ -567,7 +567,9 @@ class _Map:
         sample = self.sample(b)
         if wrong.size:
             rows = sample.some_rows(wrong)
-            pruning = np.broadcast_to(np.float32(self.settings.pruning_prob), self.shape[1])
+            pruning = np.broadcast_to(
+                np.asarray(self.settings.pruning_prob, np.float32), self.shape[1]
+            )
             found = rma.solve(rows, self.objective, pruning[wrong])
             parts = (found.threshold, found.size, found.overlap)
             result.rows[:3, b, wrong] = arrays.from_numpy(np.stack(parts)[:, 0], self.probs)
