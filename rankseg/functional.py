@@ -6,12 +6,11 @@ from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
-from . import arrays
+from . import arrays, fused
 from .arrays import Array
 from .classaxis import warn_about_classes
 from .correction import Correction
 from .docstrings import shared_parameters
-from .objectives import LARGEST_SMOOTH, OBJECTIVES, Objective
 from .opening import open_rows, settled
 from .rows import Rows
 from .settings import (
@@ -151,6 +150,10 @@ def predict(
     correction: Correction | None = None,
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
+    if correction is None:
+        found = fused.labels_or_masks(probs, settings, class_axis, valid)
+        if found is not None:
+            return found
     rows = open_rows(probs, class_axis, valid, correction)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     multiclass = settings.output_mode == "multiclass"
@@ -224,6 +227,9 @@ def thresholds(
     settings = check_settings(
         metric, smooth, "multilabel", "RMA", pruning_prob, {"correlation": correlation}
     )
+    found = fused.row_thresholds(probs, settings, class_axis, valid)
+    if found is not None:
+        return Thresholds(*found)
     rows = open_rows(probs, class_axis, valid)
     check_classes(settings, rows.source.classes, valid is not None, arrays.largest_label(probs))
     solution = _solve(settled(rows), settings)
@@ -242,7 +248,7 @@ def _pruning(rows: Rows, settings: Settings) -> Array:
 
 def _solve(rows: Rows, settings: Settings) -> rma.Solution:
     pruning = _pruning(rows, settings)
-    objective = _objective(settings)
+    objective = settings.objective
     if settings.solver in NORMAL_SOLVERS:
         return normal.solve(rows, objective.smooth, pruning, settings.solver, settings.eps)
     if settings.correlated:
@@ -252,10 +258,6 @@ def _solve(rows: Rows, settings: Settings) -> rma.Solution:
         return correlated.solve(rows, objective, pruning, settings.correlation, competing)
     solver = exact if settings.solver == "exact" else rma
     return solver.solve(rows, objective, pruning)
-
-
-def _objective(settings: Settings) -> Objective:
-    return OBJECTIVES[settings.metric](min(settings.smooth, LARGEST_SMOOTH))
 
 
 def _active(rows: Rows, settings: Settings) -> Array | None:
@@ -271,7 +273,7 @@ def _labels(rows: Rows, settings: Settings) -> Array:
         labels = pointwise.most_probable(rows, _active(rows, settings))
         return _without_invalid(rows, labels, settings)
     rows = settled(rows)
-    objective = _objective(settings)
+    objective = settings.objective
     solution = _solve(rows, settings)
     void = settings.void_index if settings.unassigned_policy == "void" else None
     step = correlated_labels if settings.correlated else assignment

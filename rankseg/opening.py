@@ -11,18 +11,8 @@ from .rows import Rows, rows_of
 from .validation import check_class_axis
 
 
-def open_rows(
-    probs: Array,
-    class_axis: int = 1,
-    valid: Array | None = None,
-    correction: Correction | None = None,
-) -> Rows:
-    """Check probabilities and return the rows to work on, with classes on axis 1.
-
-    Values are checked from the sums that every solver needs: at once, for a lazy array where it
-    is first read (`settled`, or here if it is to be corrected), and not at all inside a trace,
-    where values outside [0, 1] are clipped.
-    """
+def accept(probs: Array, class_axis: int, valid: Array | None) -> tuple[Array, Array | None]:
+    """Check what needs no values, and return probabilities with classes on axis 1, and `valid`."""
     if not arrays.is_array(probs):
         raise TypeError(
             f"probs must be an array (NumPy, PyTorch, CuPy, JAX, ...), found {type(probs).__name__}"
@@ -47,7 +37,32 @@ def open_rows(
         probs = np.zeros(shape, np.float32)
         valid = None if valid is None else np.zeros(pixels, bool)
     probs = arrays.to_numpy_view(probs)
-    probs = arrays.move_axis(probs, axis, 1)
+    return arrays.move_axis(probs, axis, 1), valid
+
+
+def tolerance(dtype: str, classes: int) -> float:
+    """Return how far beyond 0 and 1 the sums of merged classes or of windows may be.
+
+    1000 softmax classes added one by one in float32 are off by 3e-6, 150 in float16 by 5 eps.
+    """
+    # The bits of bfloat16 may come as int16.
+    eps = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "int16": 2.0**-7}.get(dtype)
+    return 1e-5 if eps is None else min(eps * max(classes, 8), 0.1)
+
+
+def open_rows(
+    probs: Array,
+    class_axis: int = 1,
+    valid: Array | None = None,
+    correction: Correction | None = None,
+) -> Rows:
+    """Check probabilities and return the rows to work on, with classes on axis 1.
+
+    Values are checked from the sums that every solver needs: at once, for a lazy array where it
+    is first read (`settled`, or here if it is to be corrected), and not at all inside a trace,
+    where values outside [0, 1] are clipped.
+    """
+    probs, valid = accept(probs, class_axis, valid)
     rows = rows_of(ProbabilityMap(probs, valid))
     if correction is not None:
         return rows_of(_checked(rows).source.corrected(correction))
@@ -64,28 +79,17 @@ def _checked(rows: Rows) -> Rows:
     if rows.reads == "never":
         return rows
     source = rows.source
-    tolerance = _tolerance(source)
+    beyond = tolerance(arrays.dtype_name(source.probs.dtype), source.classes)
     low, high, mass = rows.summary
     if not all(np.all(np.isfinite(part)) for part in (low, high, mass)):
         raise ValueError("probs must be finite, found NaN or infinity")
     lowest, highest = np.min(low, initial=0), np.max(high, initial=0)
-    if lowest < -tolerance or highest > 1 + tolerance:
-        found = lowest if lowest < -tolerance else highest
+    if lowest < -beyond or highest > 1 + beyond:
+        found = lowest if lowest < -beyond else highest
         far = lowest < -0.1 or highest > 1.1  # further than any sum of probabilities is off
         hint = "; logits need a softmax or sigmoid first" if far else ""
         raise ValueError(f"probs must be in [0, 1], found {found:.9g}{hint}")
     return rows_of(source.clipped()) if lowest < 0 or highest > 1 else rows
-
-
-def _tolerance(source: ProbabilityMap) -> float:
-    """Return how far beyond 0 and 1 the sums of merged classes or of windows may be.
-
-    1000 softmax classes added one by one in float32 are off by 3e-6, 150 in float16 by 5 eps.
-    """
-    if source.probs.dtype == source.dtype:
-        return 1e-5
-    eps = 2.0**-10 if arrays.dtype_name(source.probs.dtype) == "float16" else 2.0**-7
-    return min(eps * max(source.classes, 8), 0.1)
 
 
 def _check_kind(name: str, x: Array) -> None:

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from . import arrays
 from .factor import LARGEST
+from .objectives import LARGEST_SMOOTH, OBJECTIVES, Objective
 from .validation import choice, integer, number
 
 Metric: TypeAlias = Literal["dice", "iou", "acc", "accuracy"]
@@ -61,6 +62,11 @@ class Settings:
     eps: float = 1e-4
     refine: int = 0
     correlation: float | tuple[float, ...] = 0.0
+
+    @property
+    def objective(self) -> Objective:
+        """What Dice or IoU ask of a mask."""
+        return OBJECTIVES[self.metric](min(self.smooth, LARGEST_SMOOTH))
 
     @property
     def correlated(self) -> bool:

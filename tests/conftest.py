@@ -17,6 +17,9 @@ from typing import Any
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("DASK_SCHEDULER", "synchronous")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Triton asks when it is imported, and torch may do that first.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import cpu_torchvision  # noqa: F401  (before anything imports torchvision)
 import cupy_standin

@@ -906,9 +906,9 @@ MUTATIONS = [
     ),
     # What code for Transformers and SAM relies on
     Mutation(
-        "rankseg/functional.py",
-        "return OBJECTIVES[settings.metric](min(settings.smooth, LARGEST_SMOOTH))",
-        "return OBJECTIVES[settings.metric](settings.smooth)",
+        "rankseg/settings.py",
+        "return OBJECTIVES[self.metric](min(self.smooth, LARGEST_SMOOTH))",
+        "return OBJECTIVES[self.metric](self.smooth)",
         "tests/test_functional.py -k largest_smooth",
     ),
     Mutation(

@@ -1,0 +1,607 @@
+"""RMA on an NVIDIA GPU with one read of the map, by the kernels of `rankseg.kernels`.
+
+An operation of an array library reads the whole map, and RMA is made of some fifty. Here the map
+is read once, and what cannot be decided while it passes is kept: a few hundredths of it.
+
+1. guess: sample points bracket the threshold of each row. A row is one (sample, class) pair.
+2. main, the one read: each row's sums above its bracket, and the list of its values inside; the
+   label of each pixel that one class claims whatever the thresholds in their brackets are, and
+   the list of the other pixels with their values.
+3. thresholds: the exact ones, from sums and lists. With `smooth`, Dice has its last pixels
+   decided as in `solvers.undecided`.
+4. listed pixels: statistics of overlaps, increments, labels.
+5. check: one wait for the flags. A row whose threshold lies outside its bracket is solved by the
+   solver for arrays, and its sample read again with all thresholds known.
+
+Formulas are those of `objectives`, on small arrays of the device. Two runs give the same bits.
+"""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
+from importlib.util import find_spec
+from math import ceil, log2, prod
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_cupy_array, is_torch_array
+
+from . import arrays
+from .arrays import Array
+from .maps import ProbabilityMap
+from .objectives import Dice, Objective
+from .opening import accept, tolerance
+from .rows import Rows, rows_of
+from .settings import Settings, check_classes
+from .solvers import assignment, rma
+
+DTYPES = ("float16", "bfloat16", "float32")
+
+MAX_CLASSES = 1024
+"""All classes of a piece of a list are in registers at once."""
+
+SAMPLE = (4096, 64, 32768)
+"""Sample points of a row: so many at least, one in so many pixels, so many at most.
+
+One in 64 reads an eighth of a float32 map, as a GPU reads 32 bytes at a time.
+"""
+
+LISTED = 8
+"""A list of pixels has room for one in so many, as real maps list 3 to 7 %."""
+
+BETWEEN = 16
+"""A row's list has room for one in so many of its pixels: real maps list up to 1.3 %."""
+
+FEW = 4096
+"""Room that every list has, if the map has as many pixels."""
+
+UNDECIDED = 32
+"""Most values of a row between two thresholds that smoothed Dice decides in a kernel."""
+
+
+def labels_or_masks(
+    probs: Array, settings: Settings, class_axis: int, valid: Array | None
+) -> Array | None:
+    """Return what `functional.predict` does, or None where that has to be done another way.
+
+    The other ways are for other arrays and solvers, and find the same labels and masks but for
+    ties; they also say what is wrong with values outside [0, 1].
+    """
+    result = _run(probs, settings, class_axis, valid, masks=settings.output_mode == "multilabel")
+    if result is None:
+        return None
+    out = _like(result.out, probs)
+    multiclass = settings.output_mode == "multiclass"
+    return out if multiclass else array_namespace(out).moveaxis(out, 1, class_axis)
+
+
+def row_thresholds(
+    probs: Array, settings: Settings, class_axis: int, valid: Array | None
+) -> tuple[Array, Array, Array] | None:
+    """Return threshold, score and activity of each row, or None as `labels_or_masks`."""
+    result = _run(probs, settings, class_axis, valid)
+    if result is None:
+        return None
+    found, objective = result.solution, settings.objective
+    score = found.active * objective.score(found.size, found.overlap, found.mass)
+    parts = (found.threshold.float(), score.float(), found.active)
+    return tuple(_like(part, probs) for part in parts)
+
+
+def _run(
+    probs: Array,
+    settings: Settings,
+    class_axis: int,
+    valid: Array | None,
+    masks: bool | None = None,
+) -> "_Result | None":
+    if settings.solver != "RMA" or settings.refine or settings.correlated:
+        return None
+    if not _is_eligible(probs):
+        return None
+    given, valid = accept(probs, class_axis, valid)
+    check_classes(settings, given.shape[1], valid is not None, arrays.largest_label(probs))
+    batch, classes, *spatial = given.shape
+    if not 0 < batch < 2**16 or classes > MAX_CLASSES or prod(spatial) >= 2**31:
+        return None
+    tensor = _tensor(given)
+    lines = _lines(tensor)
+    if lines is None:
+        return None
+    if valid is not None:
+        torch = sys.modules["torch"]
+        valid = _tensor(valid).to(tensor.device).reshape(tensor.shape[0], -1)
+        valid = valid.contiguous().view(torch.uint8)
+    with _current(tensor):
+        return _Map(tensor, lines, valid, settings, masks).solve()
+
+
+# What this is for
+
+
+def _is_eligible(probs: Array) -> bool:
+    if is_cupy_array(probs):  # PyTorch is not imported for arrays that are not its own
+        torch = sys.modules.get("torch")
+        usable = torch is not None and torch.cuda.is_available()
+        return usable and arrays.dtype_name(probs.dtype) in DTYPES and _has_kernels(0)
+    if not is_torch_array(probs) or arrays.kind_of(probs) != "device":
+        return False
+    torch = sys.modules["torch"]
+    plain = type(probs) in (torch.Tensor, torch.nn.Parameter) and probs.layout == torch.strided
+    return (
+        plain
+        and _is_on_gpu(probs)
+        and arrays.dtype_name(probs.dtype) in DTYPES
+        and _has_kernels(probs.device.index or 0)
+    )
+
+
+def _is_on_gpu(probs: Array) -> bool:
+    return bool(probs.is_cuda)
+
+
+@cache
+def _has_kernels(index: int) -> bool:
+    torch = sys.modules["torch"]
+    if find_spec("triton") is None or torch.version.hip:
+        return False
+    try:
+        from . import kernels  # noqa: F401
+    except ImportError:
+        return False
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(index) >= (7, 5)
+
+
+def _tensor(x: Array) -> Any:
+    if is_torch_array(x):
+        return x.detach()
+    torch = sys.modules["torch"]
+    if arrays.dtype_name(x.dtype) == "bool":  # which DLPack has only in late versions
+        return torch.from_dlpack(x.view("uint8")).view(torch.bool)
+    return torch.from_dlpack(x)
+
+
+def _like(tensor: Any, probs: Array) -> Array:
+    if is_torch_array(probs):
+        return tensor
+    cupy, torch = sys.modules["cupy"], sys.modules["torch"]
+    if tensor.dtype == torch.bool:
+        return cupy.from_dlpack(tensor.view(torch.uint8)).view(bool)
+    return cupy.from_dlpack(tensor)
+
+
+def _current(tensor: Any) -> AbstractContextManager[Any]:
+    torch = sys.modules["torch"]
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """How pixels lie: `step` apart in lines of `width`, which are `line` apart."""
+
+    width: int
+    line: int
+    step: int
+
+    @property
+    def flat(self) -> bool:
+        return self.line == 0
+
+
+def _lines(tensor: Any) -> _Lines | None:
+    """Merge spatial axes into two at most, without a copy; None where there are more."""
+    merged: list[tuple[int, int]] = []
+    for size, stride in zip(tensor.shape[2:], tensor.stride()[2:], strict=True):
+        if size == 1:
+            continue
+        if merged and merged[-1][1] == size * stride:
+            merged[-1] = (merged[-1][0] * size, stride)
+        else:
+            merged.append((size, stride))
+    if len(merged) > 2:
+        return None
+    if len(merged) < 2:
+        size, stride = merged[0] if merged else (1, 1)
+        return _Lines(size, 0, stride)
+    return _Lines(merged[1][0], merged[0][1], merged[1][1]) if merged[0][1] else None
+
+
+# The steps
+
+
+@dataclass
+class _Bracket:
+    """The ends of each row's bracket, float32."""
+
+    low: Any
+    high: Any
+    known: bool = False
+    """Whether both ends are the threshold."""
+
+
+@dataclass
+class _Lists:
+    """What the read of the map left: see `kernels.main`."""
+
+    counters: Any
+    sums: Any
+    row_values: Any
+    row_pixels: Any
+    pixels: Any
+    values: Any
+    row_capacity: int
+    capacity: int
+
+
+@dataclass
+class _Result:
+    out: Any
+    """Labels, masks or nothing."""
+    rows: Any
+    """Threshold, size, overlap, mass, activity of each row: float64, (6, batch, class)."""
+
+    @property
+    def solution(self) -> rma.Solution:
+        threshold, size, overlap, mass, active, _ = self.rows
+        return rma.Solution(threshold, size, overlap, mass, overlap, active > 0)
+
+
+@lru_cache(maxsize=64)
+def _constants(objective: Objective, pruning: tuple[float, ...], classes: int, device: Any) -> Any:
+    """Return the line of `objective` without the mass, and each class's pruning value."""
+    torch = sys.modules["torch"]
+    offset, base = objective.line(0.0)
+    values = np.broadcast_to(np.asarray(pruning, np.float32), classes).tolist()
+    return torch.tensor([offset, base, *values], dtype=torch.float64, device=device)
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A map of shape (batch, class, *spatial) on its way to labels, masks or thresholds."""
+
+    probs: Any
+    lines: _Lines
+    valid: Any
+    settings: Settings
+    masks: bool | None
+    """Whether masks are asked for; not labels either if None."""
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        batch, classes, *spatial = self.probs.shape
+        return batch, classes, prod(spatial)
+
+    @cached_property
+    def objective(self) -> Objective:
+        return self.settings.objective
+
+    @cached_property
+    def constants(self) -> Any:
+        pruning = self.settings.pruning_prob
+        pruning = pruning if isinstance(pruning, tuple) else (pruning,)
+        return _constants(self.objective, pruning, self.shape[1], self.probs.device)
+
+    @cached_property
+    def tile(self) -> tuple[int, int]:
+        """Classes and pixels that are read together: memory that lies together first."""
+        if self.probs.stride(1) != 1 or self.shape[1] == 1:
+            return min(4, _power_of_two(self.shape[1])), 1024
+        classes = min(32, _power_of_two(self.shape[1]))
+        return classes, 4096 // classes
+
+    @property
+    def void(self) -> bool:
+        return self.settings.unassigned_policy == "void"
+
+    def empty(self, *shape: int, dtype: str) -> Any:
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=self.probs.device)
+
+    def strides(self) -> tuple[int, int, int, int, int]:
+        return (*self.probs.stride()[:2], self.lines.width, self.lines.line, self.lines.step)
+
+    # `assignment` asks for the namespace of small arrays.
+    @cached_property
+    def xp(self) -> Any:
+        return array_namespace(self.probs)
+
+    def solve(self) -> _Result | None:
+        """Return the result, or None if values are not finite or outside [0, 1]."""
+        result, room, status = self.attempt(self.guess(), self.room())
+        if np.any(status & 4):
+            return None
+        bad = np.any(status, axis=1) | (room > self.room())
+        for b in np.flatnonzero(bad):
+            self.mend(result, int(b), np.flatnonzero(status[b]), int(room[b]))
+        return result
+
+    def room(self) -> int:
+        pixels = self.shape[2]
+        return min(pixels, max(FEW, pixels // LISTED))
+
+    def attempt(self, bracket: _Bracket, capacity: int) -> tuple[_Result, np.ndarray, np.ndarray]:
+        """Read the map, and return also how many pixels each sample listed, and the flags."""
+        batch, classes, _ = self.shape
+        out, lists = self.main(bracket, capacity)
+        result = _Result(out, self.thresholds(bracket, lists))
+        if self.masks:
+            self.listed_masks(result, lists)
+        elif self.masks is False:
+            self.listed_labels(result, lists)
+        (flags,) = arrays.read_values(lists.counters[: batch * (classes + 1)])
+        return result, flags[:batch], flags[batch:].reshape(batch, classes)
+
+    def guess(self) -> _Bracket:
+        """Step 1: bracket each row's threshold."""
+        from . import kernels
+
+        batch, classes, pixels = self.shape
+        least, every, most = SAMPLE
+        points = min(pixels, max(least, min(most, pixels // every)))
+        rows = batch * classes
+        low, high = self.empty(2, rows, dtype="float32")
+        mass = self.empty(rows, dtype="float64")
+        kernels.guess[(rows,)](
+            self.probs,
+            self.valid,
+            self.constants,
+            low,
+            high,
+            mass,
+            *self.strides(),
+            pixels,
+            points,
+            C=classes,
+            N=_power_of_two(points),
+            FLAT=self.lines.flat,
+            HAS_VALID=self.valid is not None,
+            num_warps=32 if points > 8192 else 8,
+            enable_fp_fusion=False,
+        )
+        if self.is_smoothed_dice:
+            high = high + self.objective.undecided(mass).float()  # type: ignore[union-attr]
+        return _Bracket(low, high)
+
+    @property
+    def is_smoothed_dice(self) -> bool:
+        return isinstance(self.objective, Dice) and self.objective.smooth > 0
+
+    def main(self, bracket: _Bracket, capacity: int) -> tuple[Any, _Lists]:
+        """Step 2: read the map."""
+        from . import kernels
+
+        torch = sys.modules["torch"]
+        batch, classes, pixels = self.shape
+        rows, (block, tile) = batch * classes, self.tile
+        tiles = -(-pixels // tile)
+        row_capacity = 1 if bracket.known else min(pixels, max(FEW, pixels // BETWEEN))
+        is_labels, is_masks = self.masks is False, bool(self.masks)
+        listed = capacity if is_labels else 0
+        spatial = self.probs.shape[2:]
+        out: Any = None
+        if is_labels:
+            out = self.empty(batch, *spatial, dtype="int64")
+        if is_masks:
+            out = self.empty(batch, classes, *spatial, dtype="bool")
+        lists = _Lists(
+            counters=torch.zeros(batch + 4 * rows, dtype=torch.int64, device=self.probs.device),
+            sums=self.empty(kernels.SUMS, rows, tiles, dtype="float32"),
+            row_values=self.empty(rows, row_capacity, dtype="float32"),
+            row_pixels=self.empty(rows, row_capacity if is_masks else 0, dtype="int32"),
+            pixels=self.empty(batch, listed, dtype="int32"),
+            values=torch.empty(
+                (batch, classes, listed), dtype=self.probs.dtype, device=self.probs.device
+            ),
+            row_capacity=row_capacity,
+            capacity=capacity,
+        )
+        kernels.main[(tiles, batch)](
+            self.probs,
+            self.valid,
+            bracket.low,
+            bracket.high,
+            lists.sums,
+            out.view(torch.int8) if is_masks else out,
+            lists.counters,
+            lists.pixels,
+            lists.values,
+            lists.counters[batch + rows :],
+            lists.row_values,
+            lists.row_pixels,
+            *self.strides(),
+            pixels,
+            tiles,
+            capacity,
+            row_capacity,
+            self.settings.void_index,
+            C=classes,
+            BLOCK=block,
+            TILE=tile,
+            LABELS=is_labels,
+            MASKS=is_masks,
+            VOID=self.void,
+            FLAT=self.lines.flat,
+            HAS_VALID=self.valid is not None,
+            num_warps=8,
+            enable_fp_fusion=False,
+        )
+        return out, lists
+
+    def thresholds(self, bracket: _Bracket, lists: _Lists) -> Any:
+        """Step 3: the exact thresholds, as `_Result.rows`."""
+        from . import kernels
+
+        batch, classes, _ = self.shape
+        rows = batch * classes
+        result = self.empty(6, batch, classes, dtype="float64")
+        status, row_count = lists.counters[batch:], lists.counters[batch + rows :]
+        longest = max(lists.row_capacity, lists.capacity)
+        kernels.thresholds[(rows,)](
+            self.constants,
+            bracket.low,
+            bracket.high,
+            lists.sums,
+            row_count,
+            lists.row_values,
+            result,
+            status,
+            lists.sums.shape[2],
+            lists.row_capacity,
+            tolerance(arrays.dtype_name(self.probs.dtype), self.shape[1]),
+            2.0 ** (62 - ceil(log2(longest + 1))),  # so many of at most 1 fit int64
+            C=classes,
+            CHUNK=1024,
+            KNOWN=bracket.known,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        if self.is_smoothed_dice and not bracket.known:
+            self.finish_dice(result, bracket, lists)
+        return result
+
+    def finish_dice(self, result: Any, bracket: _Bracket, lists: _Lists) -> None:
+        """Choose among the last masks, or the empty one, as `solvers.undecided` does."""
+        from . import kernels
+
+        torch = sys.modules["torch"]
+        assert isinstance(self.objective, Dice)
+        batch, classes, _ = self.shape
+        rows = batch * classes
+        threshold, _, _, mass, active, _ = result
+        exact = threshold + self.objective.undecided(mass)
+        upper = exact.float()
+        upper = torch.where(upper > exact, torch.nextafter(upper, upper - 1), upper)
+        table = self.empty(3, batch, classes, UNDECIDED, dtype="float64")
+        status = lists.counters[batch:]
+        kernels.undecided[(rows,)](
+            result,
+            upper,
+            bracket.high,
+            lists.counters[batch + rows :],
+            lists.row_values,
+            table,
+            self.empty(rows, UNDECIDED, dtype="float32"),
+            status,
+            lists.row_capacity,
+            SLOTS=UNDECIDED,
+            CHUNK=1024,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        odds = self.objective.odds(table[1], table[2], mass[..., None])
+        most = odds.amax(-1, keepdim=True)
+        # Of equal ones the smallest mask, in whatever order they stand.
+        best = torch.where(odds == most, table[0], -torch.inf).argmax(-1, keepdim=True)
+        chosen = table.gather(3, best.expand(3, *best.shape))[..., 0]
+        nothing = torch.zeros_like(mass)
+        empty = (self.objective.odds(nothing, nothing, mass) >= most[..., 0]) & (active > 0)
+        result[0] = torch.where(empty, torch.inf, chosen[0])
+        result[1:3] = torch.where(empty, 0.0, chosen[1:])
+        # Pixels above a bracket have been counted as chosen.
+        taken = empty & torch.isfinite(bracket.high).view_as(empty)
+        status[:rows] += taken.view(-1)
+
+    def listed_masks(self, result: _Result, lists: _Lists) -> None:
+        """Step 4, multilabel: the mask of each row's listed pixels."""
+        from . import kernels
+
+        batch, classes, pixels = self.shape
+        rows, chunk = batch * classes, 1024
+        for first in range(0, rows, 2**15):  # the second axis of a grid is short
+            some = slice(first, min(first + 2**15, rows))
+            kernels.masks[(-(-lists.row_capacity // chunk), some.stop - first)](
+                result.rows.view(6, rows)[0, some],
+                lists.counters[batch + rows :][some],
+                lists.row_values[some],
+                lists.row_pixels[some],
+                result.out.view(rows, -1)[some].view(self.xp.int8),
+                pixels,
+                lists.row_capacity,
+                CHUNK=chunk,
+                num_warps=4,
+                enable_fp_fusion=False,
+            )
+
+    def listed_labels(self, result: _Result, lists: _Lists) -> None:
+        """Step 4, multiclass: overlaps, increments, and the labels of the listed pixels."""
+        from . import kernels
+
+        torch = sys.modules["torch"]
+        batch, classes, pixels = self.shape
+        rows, all_classes = batch * classes, _power_of_two(classes)
+        tile = max(16, 4096 // all_classes)
+        grid = (-(-lists.capacity // tile), batch)
+        shared = lists.counters[batch + 2 * rows :].view(2, batch, classes)
+        sizes: dict[str, Any] = {"C": classes, "ALL": all_classes, "TILE": tile}
+        sizes |= {"num_warps": 8, "enable_fp_fusion": False}
+        kernels.claims[grid](
+            result.rows, lists.counters, lists.values, shared[0], shared[1], lists.capacity, **sizes
+        )
+        solution = result.solution
+        size = solution.size - shared[0]
+        overlap = solution.overlap - shared[1] * result.rows[5]
+        overlap = torch.where(size > 0, overlap.clamp_min(0), 0.0)
+        rows_like: Any = SimpleNamespace(xp=self.xp)
+        slope, offset, *curve = assignment.increments(
+            rows_like, solution, self.objective, size, overlap
+        )
+        eligible = assignment.eligible_classes(rows_like, solution.active)
+        increment = torch.stack([slope, offset, eligible.double(), *curve]).float()
+        kernels.labels[grid](
+            result.rows,
+            lists.counters,
+            lists.pixels,
+            lists.values,
+            increment,
+            result.out,
+            pixels,
+            lists.capacity,
+            self.settings.void_index,
+            VOID=self.void,
+            CURVE=bool(curve),
+            **sizes,
+        )
+
+    def mend(self, result: _Result, b: int, wrong: np.ndarray, listed: int) -> None:
+        """Solve the wrong rows of a sample by themselves, and read it again for its labels."""
+        sample = self.sample(b)
+        if wrong.size:
+            rows = sample.some_rows(wrong)
+            pruning = np.broadcast_to(
+                np.asarray(self.settings.pruning_prob, np.float32), self.shape[1]
+            )
+            found = rma.solve(rows, self.objective, pruning[wrong])
+            parts = (found.threshold, found.size, found.overlap)
+            result.rows[:3, b, wrong] = arrays.from_numpy(np.stack(parts)[:, 0], self.probs)
+            if self.masks:
+                result.out[b, wrong] = assignment.masks(rows, found.threshold)[0]
+        if self.masks is not False:
+            return
+        threshold = result.rows[0, b].float()
+        known = _Bracket(threshold, threshold, known=True)
+        capacity = max(listed, self.room())
+        while True:
+            again, room, _ = sample.attempt(known, min(capacity, self.shape[2]))
+            if room[0] <= capacity:
+                break
+            capacity = int(room[0])
+        result.out[b] = again.out[0]
+
+    def sample(self, b: int) -> "_Map":
+        """Return the map of one sample."""
+        valid = None if self.valid is None else self.valid[b : b + 1]
+        return replace(self, probs=self.probs[b : b + 1], valid=valid)
+
+    def some_rows(self, classes: np.ndarray) -> Rows:
+        """Return some rows of a sample for the solver of arrays."""
+        torch = sys.modules["torch"]
+        valid = self.valid
+        if valid is not None:
+            valid = valid.view(torch.bool).view(1, *self.probs.shape[2:])
+        return rows_of(ProbabilityMap(self.probs[:, classes.tolist()], valid, clip=True))
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
