@@ -44,7 +44,9 @@ class Fragment:
             label = self.prefix + self.scope + (name or SHORT.get(kind, kind.lower()))
             self.uses[label] += 1
             output = label if self.uses[label] == 1 else f"{label}{self.uses[label]}"
-            self.nodes.append(helper.make_node(kind, names, [output], **attributes))
+            number = f"{self.prefix}{len(self.nodes)}"  # a short name: a tail has 300 nodes
+            node = helper.make_node(kind, names, [output], number, **attributes)
+            self.nodes.append(node)
             self.known[key] = Value(self, output, dtype)
         return self.known[key]
 
@@ -125,20 +127,6 @@ class Value:
         shape = f.add("Concat", lengths, TensorProto.INT64, axis=0)
         one = f.constant(1, self.dtype, f"one_{LETTERS[self.dtype]}")
         return f.add("Expand", [one, shape], self.dtype, "ones")
-
-    def positions(self, axis: int) -> "Value":
-        """Count from 0 along an axis."""
-        f = self.fragment
-        zero, one = (f.constant(i, TensorProto.INT64, f"number_{i}") for i in (0, 1))
-        lengths = f.add("Shape", [self], TensorProto.INT64)
-        end = f.add(
-            "Gather",
-            [lengths, f.constant(axis, TensorProto.INT64, f"number_{axis}")],
-            TensorProto.INT64,
-            "length",
-            axis=0,
-        )
-        return f.add("Range", [zero, end, one], TensorProto.INT64)
 
     def reshape(self, shape: Sequence[int]) -> "Value":
         """Reshape; 0 keeps a length, -1 takes what is left."""
