@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
+SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "gt", "Less": "lt", "Cast": "as"}
 
 LETTERS: dict[int, str] = {
     TensorProto.UINT8: "u",
@@ -160,7 +160,7 @@ class Value:
         if not isinstance(other, Value):
             if left.dtype == TensorProto.BOOL:
                 left = left.cast(left.fragment.state)
-            name = f"number_{LETTERS[left.dtype]}_{other!r}"
+            name = f"{LETTERS[left.dtype]}_{other!r}"
             other = left.fragment.constant(other, left.dtype, name)
         if left.dtype == TensorProto.BOOL:
             left = left.cast(other.dtype)

@@ -132,7 +132,7 @@ class OnnxruntimeSolver(Solver):
         chosen, unsettled = self.settle(bracket, rows)
         gathered = self.gather(p, bracket.start, unsettled)
         threshold = self.climb(bracket, gathered, rows)
-        self.fragment.scope = "labels/"
+        self.fragment.scope = "label/"
         winner = self.compete(threshold, bracket.at_start, gathered, rows)
         return self.write(winner, gathered.where, chosen, p)
 
@@ -168,7 +168,7 @@ class OnnxruntimeSolver(Solver):
         start = self.first_guess(p, rows)
         if self.undecided:
             start = start * LOW_START
-        self.fragment.scope = "first/"
+        self.fragment.scope = "one/"
         start = self.where_active(start, rows)
         excess = self.excess(p, start)
         # Adding 0 makes the mask wait until the memory of the excess is free.
@@ -177,7 +177,7 @@ class OnnxruntimeSolver(Solver):
         low = start.cast(self.state)
         at_start = Masks(low, size, excess + low * size)
         step = rows.threshold(size, at_start.overlap)
-        self.fragment.scope = "ends/"
+        self.fragment.scope = "two/"
         rises, top, end = self.ends(low, step, excess, rows)
         above_end = p > end.cast(p.dtype)
         return Bracket(start, at_start, step, top, rises, above_start, above_end)
@@ -251,7 +251,7 @@ class OnnxruntimeSolver(Solver):
 
     def weighted(self, row: Value, mask: Value) -> Value:
         """Sum, at each pixel, weights of the classes that have it: (batch, pixel)."""
-        return row.cast(mask.dtype).matmul(mask.reshape([0, 0, -1]), "weighted").reshape([0, -1])
+        return row.cast(mask.dtype).matmul(mask.reshape([0, 0, -1]), "votes").reshape([0, -1])
 
     def gather(self, p: Value, start: Value, some: Value) -> Gathered:
         """Gather these pixels of any sample, and the first of all lest there be none."""

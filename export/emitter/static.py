@@ -62,7 +62,7 @@ class StaticSolver(Solver):
         """Let the classes compete at every pixel."""
         p, rows = self.measure(p)
         threshold = self.threshold(p, rows)
-        self.fragment.scope = "labels/"
+        self.fragment.scope = "label/"
         mask = (p > threshold).cast(p.dtype, "mask")
         votes = mask.reduce("ReduceSum", [1], "votes")
         sole = mask * (votes == 1.0)
