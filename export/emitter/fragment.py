@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "above", "Less": "below"}
+SHORT = {"ReduceSum": "sum", "ReduceMax": "max", "Greater": "gt", "Less": "lt", "Cast": "as"}
 
 LETTERS: dict[int, str] = {
     TensorProto.UINT8: "u",
@@ -44,7 +44,9 @@ class Fragment:
             label = self.prefix + self.scope + (name or SHORT.get(kind, kind.lower()))
             self.uses[label] += 1
             output = label if self.uses[label] == 1 else f"{label}{self.uses[label]}"
-            self.nodes.append(helper.make_node(kind, names, [output], **attributes))
+            number = f"{self.prefix}{len(self.nodes)}"  # a short name: a tail has 300 nodes
+            node = helper.make_node(kind, names, [output], number, **attributes)
+            self.nodes.append(node)
             self.known[key] = Value(self, output, dtype)
         return self.known[key]
 
@@ -126,20 +128,6 @@ class Value:
         one = f.constant(1, self.dtype, f"one_{LETTERS[self.dtype]}")
         return f.add("Expand", [one, shape], self.dtype, "ones")
 
-    def positions(self, axis: int) -> "Value":
-        """Count from 0 along an axis."""
-        f = self.fragment
-        zero, one = (f.constant(i, TensorProto.INT64, f"number_{i}") for i in (0, 1))
-        lengths = f.add("Shape", [self], TensorProto.INT64)
-        end = f.add(
-            "Gather",
-            [lengths, f.constant(axis, TensorProto.INT64, f"number_{axis}")],
-            TensorProto.INT64,
-            "length",
-            axis=0,
-        )
-        return f.add("Range", [zero, end, one], TensorProto.INT64)
-
     def reshape(self, shape: Sequence[int]) -> "Value":
         """Reshape; 0 keeps a length, -1 takes what is left."""
         inputs = [self, self.fragment.indices(shape, "shape")]
@@ -172,7 +160,7 @@ class Value:
         if not isinstance(other, Value):
             if left.dtype == TensorProto.BOOL:
                 left = left.cast(left.fragment.state)
-            name = f"number_{LETTERS[left.dtype]}_{other!r}"
+            name = f"{LETTERS[left.dtype]}_{other!r}"
             other = left.fragment.constant(other, left.dtype, name)
         if left.dtype == TensorProto.BOOL:
             left = left.cast(other.dtype)

@@ -19,7 +19,7 @@ def probabilities(source: Value, settings: TailSettings, class_axis: int, ndim: 
     if settings.activation is not None:
         source = activated(source, settings.activation)
     if settings.calibration is not None:
-        f.scope = "calibration/"
+        f.scope = "calib/"
         source = calibrated(source, settings.calibration, settings.multiclass, ndim)
     return source
 

@@ -23,18 +23,6 @@ START = 0.4
 With 0.1 as few pixels are gathered, with 0.8 3.2 % of 15 real frames in place of 2.7 %.
 """
 
-THIN_STRIDE = 16
-"""Longest stride of thinning.
-
-With 4 and 8 no label of 160 real frames changes either, and 8 gathers as many pixels.
-"""
-
-THIN_STEPS = 2
-"""Steps on the thinned map.
-
-With 1, 3.7 % of the pixels of 20 real frames are gathered in place of 2.7 %, with 3 2.5 %.
-"""
-
 GRID = 5
 """Thresholds tried across the undecided interval of Dice with `smooth`.
 
@@ -87,6 +75,8 @@ Scan: TypeAlias = Callable[[Value, Value], tuple[Value, Value]]
 
 class Solver:
     """What both profiles share."""
+
+    thin_steps: int
 
     def __init__(
         self, fragment: Fragment, settings: TailSettings, ndim: int, classes: int | None
@@ -182,13 +172,13 @@ class Solver:
         """Solve the thinned map, whose thresholds are close to those of the whole."""
         f, ndim = self.fragment, len(self.axes)
         f.scope = "thin/"
-        starts, ends = f.indices([0] * ndim, "starts"), f.indices([2**62] * ndim, "ends")
-        inputs = [p, starts, ends, f.indices(self.axes, "axes"), self.strides(p)]
+        strides, ends, scale = self.strides(p)
+        inputs = [p, f.indices([0] * ndim, "starts"), ends, f.indices(self.axes, "axes"), strides]
         thin = f.add("Slice", inputs, p.dtype, "map")
-        pixels, few = (f.add("Size", [x], TensorProto.INT64).cast(p.dtype) for x in (p, thin))
-        scale, thin_rows = pixels / few, rows._replace(base=rows.base.cast(p.dtype))
-        threshold, sizes = f.constant(START, p.dtype, "start"), []
-        for i in range(THIN_STEPS):
+        thin_rows = rows._replace(base=rows.base.cast(p.dtype))
+        highest, sizes = rows.high * 0.5, []
+        start = threshold = minimum(highest, f.constant(START, p.dtype, "start"))
+        for i in range(self.thin_steps):
             f.scope = f"thin{i + 1}/"
             mask = (thin > threshold).cast(p.dtype)
             size, overlap = (x.reduce("ReduceSum", self.axes) * scale for x in (mask, mask * thin))
@@ -198,10 +188,10 @@ class Solver:
         f.scope = "thin/"
         unseen = (sizes[0] < 0.5).cast(p.dtype)
         # The best mask holds the largest value, and a larger threshold than half of it is rare.
-        return minimum(maximum(threshold, unseen * START), rows.high * 0.5)
+        return minimum(maximum(threshold, unseen * start), highest)
 
-    def strides(self, p: Value) -> Value:
-        """Return the strides that thin each spatial axis."""
+    def strides(self, p: Value) -> tuple[Value, Value, Operand]:
+        """Return the strides that thin each spatial axis, ends of the slice, and their product."""
         raise NotImplementedError
 
     def where_active(self, threshold: Value, rows: Rows) -> Value:

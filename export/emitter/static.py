@@ -2,23 +2,34 @@
 
 from functools import partial
 
-from .fragment import Value, maximum
-from .solver import GRID, THIN_STRIDE, Masks, Rows, Solver
+from .fragment import Operand, Value, maximum
+from .solver import GRID, Masks, Rows, Solver
 
-STEPS = 5
-"""Steps on the whole map: as many as objects of a few pixels take that thinning misses.
+THIN_STRIDE = 4
+"""Stride of thinning; with it 3 or 4 steps on the whole map do where 16 takes 5."""
 
-With 4, 26 of 10,368,000 pixels of 60 real frames differ from NumPy's with smooth 1, with 5 one;
-with 3, 1,435 pixels of the masks without smooth.
+THIN_STEPS = 3
+"""Steps on the thinned map."""
+
+STEPS = 4
+"""Steps on the whole map.
+
+With 3, 6 of 16,317,184 labels of 200 random maps and 60 real frames without pruning differ from
+NumPy's, with 4 none. On 80 heavy-tailed maps that thinning shows badly, 129, 12 and 0 of 4,423,680
+pixels differ with 3, 4 and 5.
 """
 
 
 class StaticSolver(Solver):
     """Profile "static"."""
 
-    def strides(self, p: Value) -> Value:
+    thin_steps = THIN_STEPS
+
+    def strides(self, p: Value) -> tuple[Value, Value, Operand]:
         """Return constants."""
-        return self.fragment.indices([THIN_STRIDE] * len(self.axes), "steps")
+        f, ndim = self.fragment, len(self.axes)
+        strides = f.indices([THIN_STRIDE] * ndim, "steps")
+        return strides, f.indices([2**62] * ndim, "ends"), float(THIN_STRIDE**ndim)
 
     def threshold(self, p: Value, rows: Rows) -> Value:
         """Iterate on the whole map."""
@@ -51,7 +62,7 @@ class StaticSolver(Solver):
         """Let the classes compete at every pixel."""
         p, rows = self.measure(p)
         threshold = self.threshold(p, rows)
-        self.fragment.scope = "labels/"
+        self.fragment.scope = "label/"
         mask = (p > threshold).cast(p.dtype, "mask")
         votes = mask.reduce("ReduceSum", [1], "votes")
         sole = mask * (votes == 1.0)
