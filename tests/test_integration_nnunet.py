@@ -518,5 +518,5 @@ def test_command_with_a_bad_case(command, folder, tmp_path):
 def test_command_with_a_bad_setting(command, folder, tmp_path):
     done = command(folder, "-o", tmp_path / "out", "--solver", "BA")
     assert done.exit_code == 2
-    assert done.stderr.startswith("rankseg: solver 'BA' is not supported")
+    assert done.stderr.startswith("rankseg: --solver 'BA' is not supported")
     assert os.listdir(tmp_path) == ["in"]

@@ -151,9 +151,11 @@ def names_of(given: str | None) -> tuple[str, ...]:
 
 
 def mode_of(mode: str | None, cases: Cases) -> str:
-    """Return the mode that was said, or what the first case shows."""
+    """Return the mode that was said, or what the files say or the first case shows."""
     if mode is not None:
         return mode
+    if cases.output_mode is not None:
+        return cases.output_mode
     return "multilabel" if cases.has_one_class() else Settings.output_mode
 
 
