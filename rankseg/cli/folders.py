@@ -165,6 +165,11 @@ def is_explicit(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def doubts_void(context: typer.Context, cases: Cases) -> bool:
+    """Return whether nothing said which label is void, so that it may be a class."""
+    return not (cases.has_void or is_explicit(context, "void_index"))
+
+
 def label_notes(census: Census, void_index: int, names: tuple[str, ...] = ()) -> list[str]:
     """Return what a user has to know of the labels."""
     notes = census.notes(names)

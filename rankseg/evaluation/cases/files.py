@@ -94,6 +94,8 @@ class Cases:
         Names of the classes where files say them, as those of nnU-Net do.
     output_mode : {"multiclass", "multilabel"} or None
         What labels are where files say it.
+    has_void : bool
+        Whether files say that a label does not count.
 
     Raises
     ------
@@ -161,6 +163,7 @@ class Cases:
             self._nnunet = recognise(probs_path, labels_path)
         self.class_names: tuple[str, ...] = ()
         self.output_mode: str | None = None
+        self.has_void = False
         suffixes = PROBS_SUFFIXES
         if self._nnunet is not None:
             self._nnunet.check_options(
@@ -172,6 +175,7 @@ class Cases:
             )
             self.class_names = self._nnunet.dataset.names
             self.output_mode = self._nnunet.output_mode
+            self.has_void = self._nnunet.dataset.ignored is not None
             self.notes |= self._nnunet.notes
             suffixes = (".npz",)
         self._probs = self._find(probs_path, suffixes, "probs_pattern", probs_pattern)
