@@ -18,7 +18,8 @@ ProbsFolder = Annotated[
     Path,
     typer.Argument(
         metavar="PROBS",
-        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file.",
+        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file; or one of "
+        "nnU-Net, such as fold_0/validation, which is known by its files.",
     ),
 ]
 LabelsFolder = Annotated[

@@ -63,8 +63,8 @@ class Nnunet:
         for name, value in given.items():
             if value is not None:
                 raise ValueError(
-                    f"{name} must be left out for a folder of nnU-Net, whose files say it "
-                    f"({self.path}), found {name}={value!r}"
+                    f"{name}={value!r} is not for a folder of nnU-Net, whose files say something "
+                    f"else ({self.path})"
                 )
 
     def labels(
