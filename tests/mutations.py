@@ -1203,6 +1203,12 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/evaluation/cases/files.py",
+        "others = self._labels.keys() - self._probs.keys() - predicted",
+        "others = self._labels.keys() - self._probs.keys()",
+        "tests/test_evaluation_nnunet.py",
+    ),
+    Mutation(
+        "rankseg/evaluation/cases/files.py",
         "as_stored=self._order is not None,",
         "as_stored=False,",
         "tests/test_evaluation_nnunet.py",

@@ -412,6 +412,21 @@ def test_what_is_no_folder_of_nnunet(trained, tmp_path):
     assert Cases(validation, validation).output_mode is None  # both arrays in one file
 
 
+def test_labels_of_other_folds_are_no_problem(trained):
+    validation, labels = trained(count=4)
+    for name in ("case_0", "case_1"):
+        (validation / f"{name}.pkl").unlink()
+        (validation / f"{name}.npz").unlink()
+    (validation / "case_0.nii.gz").unlink()  # of another fold; case_1 has only its segmentation
+    cases = Cases(validation, labels)
+    assert cases.names == ("case_2", "case_3")
+    assert cases.problems == {"case_1": "there are labels but no probabilities of this name"}
+    assert "labels of 1 case are not of this folder" in cases.notes
+    (labels / "case_3.nii.gz").unlink()
+    problems = Cases(validation, labels).problems
+    assert problems["case_3"] == "there are probabilities but no labels of this name"
+
+
 def test_names_that_are_given_are_taken(trained):
     folders = trained()
     cases = Cases(*folders)

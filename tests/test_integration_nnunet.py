@@ -13,7 +13,6 @@ import pytest
 from rankseg import RankSEG
 from rankseg.calibration import Calibration
 from rankseg.config import Config
-from rankseg.evaluation import Cases, default_methods, evaluate
 from rankseg.functional import rankseg
 
 pytest.importorskip("nnunetv2")
@@ -270,22 +269,26 @@ def test_evaluate_is_the_summary_of_nnunet(tmp_path, dataset, reader):
     )
     summary = json.loads((validation / "summary.json").read_text())
 
-    cases = Cases(validation, labels)
-    methods = default_methods(["dice"], output_mode=cases.output_mode)
-    evaluation = evaluate(cases, methods, output_mode=cases.output_mode, average="nnunet")
-    assert not evaluation.problems
-    names = [name for name in dataset["labels"] if name != "ignore"]
-    assert list(evaluation.class_names) == names[cases.output_mode == "multilabel" :]
-    foreground = evaluation.class_names[-len(summary["mean"]) :]
+    commandline = pytest.importorskip("commandline")
+    output = tmp_path / "found.json"
+    commandline.printed("evaluate", validation, labels, "--average", "nnunet", "--json", output)
+    numbers = json.loads(output.read_text())
+    assert numbers["cases"] == 3
+    regions = numbers["settings"]["output_mode"] == "multilabel"
+    names = [name for name in dataset["labels"] if name != "ignore"][regions:]
+    assert numbers["class_names"] == names
     for metric, title in (("dice", "Dice"), ("iou", "IoU")):
-        result = evaluation.result(methods[0].name, metric, "either")
-        found = dict(zip(evaluation.class_names, result.class_score, strict=True))
-        for name in foreground:
+        result = next(
+            r for r in numbers["results"] if (r["metric"], r["presence"]) == (metric, "either")
+        )
+        assert result["method"] in ("argmax", "threshold")
+        found = dict(zip(names, result["classes"]["score"], strict=True))
+        for name in names[not regions :]:
             value = dataset["labels"][name]
             key = str(tuple(value) if isinstance(value, list) else value)
             assert found[name] == pytest.approx(summary["mean"][key][title], abs=1e-6)
-        assert result.score == pytest.approx(summary["foreground_mean"][title], abs=1e-6)
-        assert 0.3 < result.score < 0.9
+        assert result["score"] == pytest.approx(summary["foreground_mean"][title], abs=1e-6)
+        assert 0.3 < result["score"] < 0.9
 
 
 def test_other_reader_writers(tmp_path):

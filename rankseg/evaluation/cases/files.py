@@ -181,6 +181,8 @@ class Cases:
         self._probs = self._find(probs_path, suffixes, "probs_pattern", probs_pattern)
         self._labels = self._find(labels_path, SUFFIXES, "labels_pattern", labels_pattern)
         self.names = tuple(sorted(self._probs.keys() & self._labels.keys()))
+        if self._nnunet is not None:
+            self._leave_other_folds(probs_path, self._nnunet.dataset.ending)
         for name in sorted(self._probs.keys() ^ self._labels.keys()):
             found, missing = ("probabilities", "labels")[:: 1 if name in self._probs else -1]
             self.problems.setdefault(name, f"there are {found} but no {missing} of this name")
@@ -389,6 +391,15 @@ class Cases:
             axes = (*range(lead), *reversed(range(lead, labels.ndim)))
             return labels.transpose(axes)
         return labels
+
+    def _leave_other_folds(self, probs: Path, ending: str) -> None:
+        """Forget labels of cases that nnU-Net did not predict here: labelsTr has all folds."""
+        predicted = {p.name.removesuffix(ending) for p in probs.iterdir() if p.suffix != ".npz"}
+        others = self._labels.keys() - self._probs.keys() - predicted
+        if others:
+            cases = "case" if len(others) == 1 else "cases"
+            self.notes.add(f"labels of {len(others)} {cases} are not of this folder")
+        self._labels = {name: path for name, path in self._labels.items() if name not in others}
 
     def _find(
         self, folder: Path, suffixes: tuple[str, ...], argument: str, pattern: str
