@@ -19,6 +19,8 @@ pytest.importorskip("nnunetv2")
 
 import SimpleITK as sitk
 import torch
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder2
+from nnunetv2.imageio import nibabel_reader_writer, simpleitk_reader_writer
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -217,6 +219,76 @@ def test_probabilities_of_a_network_end_to_end(tmp_path):
     probs = np.load(tmp_path / "case_0.npz")["probabilities"]
     np.testing.assert_array_equal(read(dice)[0], rankseg(probs[None])[0])
     assert read(dice)[1] == pytest.approx(read(tmp_path / "image.nii.gz")[1])
+
+
+IGNORING = LABELS | {"labels": LABELS["labels"] | {"ignore": 3}}
+WITHOUT_VOID = REGIONS | {"labels": {k: v for k, v in REGIONS["labels"].items() if k != "ignore"}}
+TRAINED = {
+    "labels": (LABELS, "SimpleITKIO"),
+    "an ignored label": (IGNORING, "SimpleITKIO"),
+    "regions": (WITHOUT_VOID, "SimpleITKIO"),
+    "turned to RAS by nibabel": (LABELS, "NibabelIOWithReorient"),
+    "turned to RAS by ITK": (LABELS, "SimpleITKIOWithReorient"),
+    "nibabel": (WITHOUT_VOID, "NibabelIO"),
+}
+
+
+def write_labels(path, prediction, dataset, seed):
+    """Write labels that differ from a prediction in a third of its voxels, at the same place."""
+    image = sitk.ReadImage(str(prediction))
+    labels = sitk.GetArrayFromImage(image)
+    rng = np.random.default_rng(seed)
+    known = {0}.union(*([v] if isinstance(v, int) else v for v in dataset["labels"].values()))
+    others = rng.integers(0, len(known), labels.shape).astype(labels.dtype)
+    labels = np.where(rng.random(labels.shape) < 0.33, others, labels)
+    result = sitk.GetImageFromArray(labels)
+    result.CopyInformation(image)
+    sitk.WriteImage(result, str(path))
+
+
+@pytest.mark.parametrize(("dataset", "reader"), TRAINED.values(), ids=list(TRAINED))
+def test_evaluate_is_the_summary_of_nnunet(tmp_path, dataset, reader):
+    plans = PLANS | {"image_reader_writer": reader}
+    if reader not in vars(simpleitk_reader_writer) | vars(nibabel_reader_writer):
+        pytest.skip(f"this nnU-Net has no {reader}")
+    model, labels = tmp_path / "model", tmp_path / "raw" / "labelsTr"
+    validation = model / "fold_0" / "validation"
+    validation.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    write_model(model, dataset, plans)
+    for seed in range(3):
+        name = f"case_{seed}"
+        export_case(validation, name, dataset, plans, seed)
+        write_labels(labels / f"{name}.nii.gz", validation / f"{name}.nii.gz", dataset, seed)
+    compute_metrics_on_folder2(
+        str(labels),
+        str(validation),
+        str(model / "dataset.json"),
+        str(model / "plans.json"),
+        num_processes=1,
+    )
+    summary = json.loads((validation / "summary.json").read_text())
+
+    commandline = pytest.importorskip("commandline")
+    output = tmp_path / "found.json"
+    commandline.printed("evaluate", validation, labels, "--average", "nnunet", "--json", output)
+    numbers = json.loads(output.read_text())
+    assert numbers["cases"] == 3
+    regions = numbers["settings"]["output_mode"] == "multilabel"
+    names = [name for name in dataset["labels"] if name != "ignore"][regions:]
+    assert numbers["class_names"] == names
+    for metric, title in (("dice", "Dice"), ("iou", "IoU")):
+        result = next(
+            r for r in numbers["results"] if (r["metric"], r["presence"]) == (metric, "either")
+        )
+        assert result["method"] in ("argmax", "threshold")
+        found = dict(zip(names, result["classes"]["score"], strict=True))
+        for name in names[not regions :]:
+            value = dataset["labels"][name]
+            key = str(tuple(value) if isinstance(value, list) else value)
+            assert found[name] == pytest.approx(summary["mean"][key][title], abs=1e-6)
+        assert result["score"] == pytest.approx(summary["foreground_mean"][title], abs=1e-6)
+        assert 0.3 < result["score"] < 0.9
 
 
 def test_other_reader_writers(tmp_path):
@@ -518,5 +590,5 @@ def test_command_with_a_bad_case(command, folder, tmp_path):
 def test_command_with_a_bad_setting(command, folder, tmp_path):
     done = command(folder, "-o", tmp_path / "out", "--solver", "BA")
     assert done.exit_code == 2
-    assert done.stderr.startswith("rankseg: solver 'BA' is not supported")
+    assert done.stderr.startswith("rankseg: --solver 'BA' is not supported")
     assert os.listdir(tmp_path) == ["in"]

@@ -39,7 +39,7 @@ from .folders import (
     Reorient,
     VoidIndex,
     class_list,
-    is_explicit,
+    doubts_void,
     label_notes,
     mode_of,
     names_of,
@@ -201,7 +201,7 @@ def evaluate(
                         empty=empty,
                         class_names=names_of(class_names),
                         check_sums=check_sums,
-                        check_labels=not is_explicit(context, "void_index"),
+                        check_labels=doubts_void(context, cases),
                     )
             if report is not None:
                 method = None if config is None else config.name

@@ -18,7 +18,8 @@ ProbsFolder = Annotated[
     Path,
     typer.Argument(
         metavar="PROBS",
-        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file.",
+        help="Folder of probabilities: .npy, .npz, .pt or .nii.gz, one case a file; or one of "
+        "nnU-Net, such as fold_0/validation, which is known by its files.",
     ),
 ]
 LabelsFolder = Annotated[
@@ -151,9 +152,11 @@ def names_of(given: str | None) -> tuple[str, ...]:
 
 
 def mode_of(mode: str | None, cases: Cases) -> str:
-    """Return the mode that was said, or what the first case shows."""
+    """Return the mode that was said, or what the files say or the first case shows."""
     if mode is not None:
         return mode
+    if cases.output_mode is not None:
+        return cases.output_mode
     return "multilabel" if cases.has_one_class() else Settings.output_mode
 
 
@@ -161,6 +164,11 @@ def is_explicit(context: typer.Context, name: str) -> bool:
     """Return whether an option was written on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def doubts_void(context: typer.Context, cases: Cases) -> bool:
+    """Return whether nothing said which label is void, so that it may be a class."""
+    return not (cases.has_void or is_explicit(context, "void_index"))
 
 
 def label_notes(census: Census, void_index: int, names: tuple[str, ...] = ()) -> list[str]:

@@ -30,7 +30,7 @@ from .folders import (
     Reorient,
     VoidIndex,
     class_list,
-    is_explicit,
+    doubts_void,
     label_notes,
     mode_of,
 )
@@ -161,12 +161,14 @@ def tune(
                     ignore_classes=class_list(ignore_class, "--ignore-class") or (),
                     empty=empty,
                     check_sums=check_sums,
-                    check_labels=not is_explicit(context, "void_index"),
+                    check_labels=doubts_void(context, cases),
                 )
             record = {"probs": str(probs), "labels": str(labels), **(tuning.config.tuned or {})}
             replace(tuning.config, tuned=record).save(output, overwrite)
         print_tuning(tuning, Console(highlight=False))
-        labels_say = label_notes(tuning.census, void_index) if tuning.census else ()
+        labels_say = (
+            label_notes(tuning.census, void_index, cases.class_names) if tuning.census else ()
+        )
         print_notes({*cases.notes, *labels_say})
         typer.echo(f"Written: {output}")
         report_problems(tuning.problems)

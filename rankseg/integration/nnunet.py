@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..predictor import RankSEG
 from .nnunet_files import Model
 
@@ -138,7 +136,7 @@ def segment_folder(
     output_folder.mkdir(exist_ok=True)
     written, errors = [], []
     for npz in track(cases):
-        output = output_folder / f"{npz.stem}{model.ending}"
+        output = output_folder / f"{npz.stem}{model.dataset.ending}"
         try:
             _segment(npz, npz.with_suffix(".pkl"), output, model, predictor, overwrite)
         except (TypeError, ValueError, OSError) as error:
@@ -153,7 +151,7 @@ def segment_folder(
 def _make_predictor(model: Model, settings: dict[str, Any]) -> RankSEG:
     if "class_axis" in settings:
         raise TypeError("class_axis is no option here: nnU-Net saves classes first")
-    mode = "multiclass" if model.regions is None else "multilabel"
+    mode = "multiclass" if model.dataset.regions is None else "multilabel"
     predictor = RankSEG(**({"output_mode": mode} | settings))
     if predictor.output_mode != mode:
         raise ValueError(f"output_mode must be {mode!r} for this model, as dataset.json says")
@@ -167,8 +165,9 @@ def _segment(
 ) -> None:
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output}: exists already")
-    if not output.name.endswith(model.ending):
-        raise ValueError(f"{output}: the name must end in {model.ending}, as dataset.json says")
+    ending = model.dataset.ending
+    if not output.name.endswith(ending):
+        raise ValueError(f"{output}: the name must end in {ending}, as dataset.json says")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder")
     probs, properties = model.read_case(npz, pkl)
@@ -176,8 +175,8 @@ def _segment(
         labels = predictor(probs[None])[0]
     except (TypeError, ValueError) as error:
         raise type(error)(f"{npz}: {error}") from error
-    if model.regions is not None:
-        labels = _paint(labels, model.regions)
+    if model.dataset.regions is not None:
+        labels = model.dataset.paint(labels)
     # In a folder of its own: writers know the format by the name, and some write a second file.
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         try:
@@ -188,11 +187,3 @@ def _segment(
             raise ValueError(f"{output}: nnU-Net could not write it: {error!r}") from error
         for file in Path(folder).iterdir():
             os.replace(file, output.with_name(file.name))
-
-
-def _paint(masks: np.ndarray, labels: list[int]) -> np.ndarray:
-    """Return one label a voxel: that of the last mask (region, z, y, x) that holds it."""
-    painted = np.zeros(masks.shape[1:], np.int64)
-    for mask, label in zip(masks, labels, strict=True):
-        painted[mask] = label
-    return painted

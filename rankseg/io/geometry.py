@@ -31,11 +31,21 @@ def match_grid(labels: np.ndarray, labels_path: Path, probs_path: Path, turn: bo
     """
     with optional_imports():
         import nibabel
+
+    return match_affine(labels, labels_path, _affine(nibabel.load(probs_path)), turn)
+
+
+def match_affine(
+    labels: np.ndarray, labels_path: Path, there: np.ndarray, turn: bool
+) -> np.ndarray:
+    """Return labels on a grid that is given by its affine (4, 4); else as `match_grid`."""
+    with optional_imports():
+        import nibabel
         from nibabel import orientations as turning
 
     orientations: Any = turning
 
-    there, here = (_affine(nibabel.load(path)) for path in (probs_path, labels_path))
+    here = _affine(nibabel.load(labels_path))
     if _distance(here, there, labels.shape) <= CLOSE:
         return labels
     ends = [orientations.io_orientation(affine) for affine in (here, there)]

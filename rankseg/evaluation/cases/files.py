@@ -1,7 +1,7 @@
 """Cases in files: probabilities and labels of the same name."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ...io.reading import (
 )
 from ...validation import choice, number
 from .case import Case
+from .nnunet import recognise
 
 ORDERS = ("xyz", "zyx")
 
@@ -40,6 +41,10 @@ class Cases:
 
     Probabilities and labels are files of the same name, but for the suffix, in two folders; or
     both arrays of the same .npz file where the two folders are one.
+
+    A folder of nnU-Net v2, such as fold_0/validation of a model, is known by its files: classes
+    or regions are those of dataset.json, the axes of NIfTI labels go as nnU-Net reads them, and
+    of the files in it .npz are probabilities.
 
     Parameters
     ----------
@@ -85,6 +90,12 @@ class Cases:
         Why a case could not be had, by name, as far as that has turned out.
     notes : set of str
         What was done to the probabilities that have been read so far.
+    class_names : tuple of str
+        Names of the classes where files say them, as those of nnU-Net do.
+    output_mode : {"multiclass", "multilabel"} or None
+        What labels are where files say it.
+    has_void : bool
+        Whether files say that a label does not count.
 
     Raises
     ------
@@ -147,15 +158,37 @@ class Cases:
         self.notes: set[str] = set()
         probs_path, labels_path = Path(probs_folder).resolve(), Path(labels_folder).resolve()
         self._folders = str(probs_path), str(labels_path)
-        self._probs = self._find(probs_path, PROBS_SUFFIXES, "probs_pattern", probs_pattern)
+        self._nnunet = None
+        if probs_path.is_dir() and labels_path.is_dir():
+            self._nnunet = recognise(probs_path, labels_path)
+        self.class_names: tuple[str, ...] = ()
+        self.output_mode: str | None = None
+        self.has_void = False
+        suffixes = PROBS_SUFFIXES
+        if self._nnunet is not None:
+            self._nnunet.check_options(
+                class_axis=self._class_axis or None,
+                one_class=one_class or None,
+                activation=activation,
+                scale=scale,
+                labels_order=None if labels_order == "zyx" else labels_order,
+            )
+            self.class_names = self._nnunet.dataset.names
+            self.output_mode = self._nnunet.output_mode
+            self.has_void = self._nnunet.dataset.ignored is not None
+            self.notes |= self._nnunet.notes
+            suffixes = (".npz",)
+        self._probs = self._find(probs_path, suffixes, "probs_pattern", probs_pattern)
         self._labels = self._find(labels_path, SUFFIXES, "labels_pattern", labels_pattern)
         self.names = tuple(sorted(self._probs.keys() & self._labels.keys()))
+        if self._nnunet is not None:
+            self._leave_other_folds(probs_path, self._nnunet.dataset.ending)
         for name in sorted(self._probs.keys() ^ self._labels.keys()):
             found, missing = ("probabilities", "labels")[:: 1 if name in self._probs else -1]
             self.problems.setdefault(name, f"there are {found} but no {missing} of this name")
 
     def __repr__(self) -> str:
-        settings = {
+        settings: dict[str, Any] = {
             "probs_key": self._probs_key,
             "labels_key": self._labels_key,
             "scale": self._scale,
@@ -169,6 +202,8 @@ class Cases:
             "probs_pattern": self._patterns[0],
             "labels_pattern": self._patterns[1],
         }
+        if self._nnunet is not None:
+            settings["nnunet"] = self._nnunet
         listed = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         return f"Cases({self._folders[0]!r}, {self._folders[1]!r}, {listed})"
 
@@ -203,6 +238,16 @@ class Cases:
         path = self._probs[name]
         values = read_array(path, self._probs_key, PROBS_KEYS)
         labels = self._read_labels(name)
+        if self._nnunet is not None:
+            labels = self._nnunet.labels(
+                labels,
+                self._labels[name],
+                path,
+                values.shape,
+                turn=self._reorient,
+                as_stored=self._order is not None,
+            )
+            return Case(name, self._probabilities(values, 0), labels, group)
         axis = self._find_axis(values, labels, is_nifti(path))
         probs = self._probabilities(values, axis)
         if axis is None:
@@ -224,6 +269,13 @@ class Cases:
             except ValueError:
                 continue
         return False
+
+    def written(self, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a prediction as the program that the folder is of would write it to a file.
+
+        That of nnU-Net paints overlapping regions over each other; all others are as they are.
+        """
+        return predict if self._nnunet is None else self._nnunet.written(predict)
 
     def axis_in_file(self, axis: int, ndim: int) -> tuple[int, int]:
         """Return the class axis in the file, and which one another axis of a `Case` was there.
@@ -339,6 +391,15 @@ class Cases:
             axes = (*range(lead), *reversed(range(lead, labels.ndim)))
             return labels.transpose(axes)
         return labels
+
+    def _leave_other_folds(self, probs: Path, ending: str) -> None:
+        """Forget labels of cases that nnU-Net did not predict here: labelsTr has all folds."""
+        predicted = {p.name.removesuffix(ending) for p in probs.iterdir() if p.suffix != ".npz"}
+        others = self._labels.keys() - self._probs.keys() - predicted
+        if others:
+            cases = "case" if len(others) == 1 else "cases"
+            self.notes.add(f"labels of {len(others)} {cases} are not of this folder")
+        self._labels = {name: path for name, path in self._labels.items() if name not in others}
 
     def _find(
         self, folder: Path, suffixes: tuple[str, ...], argument: str, pattern: str

@@ -5,8 +5,14 @@ from typing import Any, TypeVar
 
 from .case import Case
 from .checking import checked_cases, no_usable_case
+from .files import Cases
 
 T = TypeVar("T")
+
+
+def unchanged(predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a prediction as it is; see `Cases.written`."""
+    return predict
 
 
 class Source:
@@ -38,6 +44,7 @@ class Source:
         self.cases, self.output_mode, self.void_index = cases, output_mode, void_index
         self.progress = progress or (lambda step, done: None)
         self.check_sums = check_sums
+        self.written = cases.written if isinstance(cases, Cases) else unchanged
         self.problems: dict[str, str] = {}
         self.names: list[str] = []
         self.groups: list[str] = []

@@ -74,7 +74,8 @@ def evaluate(
         What a class in neither label nor prediction of a case is there, where classes in label or
         prediction count: not counted, or a score of 1.
     class_names : sequence of str, or str
-        Names of the classes, or the name of a file of them (`rankseg.io.labels.class_names`).
+        Names of the classes, or the name of a file of them (`rankseg.io.labels.class_names`). By
+        default those that `Cases` know, as in a folder of nnU-Net.
     check_sums : bool, default True
         Whether multiclass probabilities must sum to 1 over the classes.
     check_labels : bool, default True
@@ -126,6 +127,10 @@ def evaluate(
     only = None if classes is None else tuple(classes)
     averages = tuple(Average(name, only, tuple(ignore_classes), empty) for name in given)
     titles_of_classes = read_class_names(class_names)
+    running = tuple(methods)
+    if isinstance(cases, Cases):
+        titles_of_classes = titles_of_classes or cases.class_names
+        running = tuple(one._replace(predict=cases.written(one.predict)) for one in methods)
     if index(bootstrap) < 1:
         raise ValueError(f"bootstrap must be at least 1, found {bootstrap}")
     problems: dict[str, str] = {}
@@ -146,7 +151,7 @@ def evaluate(
     for case in good:
         if not records:  # before the work
             _check_classes(averages, titles_of_classes, len(case.probs), output_mode)
-        record = score_case(case, methods, void_index, case.probs.size > largest)
+        record = score_case(case, running, void_index, case.probs.size > largest)
         largest = max(largest, case.probs.size)
         records.append(record)
         add(record)

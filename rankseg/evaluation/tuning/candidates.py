@@ -1,6 +1,6 @@
 """What `tune` chooses among: argmax or RankSEG, pruning and calibration; and how each scores."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...predictor import RankSEG
 from ...settings import PRUNED, UNPRUNED
 from ..averages import IMAGE_FIRST, Average, Parts, as_scores
 from ..cases.case import Case
+from ..cases.source import unchanged
 from ..compare.methods import BASELINES
 from ..compare.scores import PRESENCES, TITLES, label_form
 
@@ -104,6 +105,7 @@ class Scorer:
         void_index: int,
         calibration: Calibration | None,
         average: Average = IMAGE_FIRST,
+        written: Callable[[Callable[[Any], Any]], Callable[[Any], Any]] = unchanged,
     ) -> None:
         self.labels = case.labels[None]
         self.form = label_form(case, void_index)
@@ -112,7 +114,7 @@ class Scorer:
         self.probs = probs if calibration is None else calibration(probs, output_mode=mode)
         high = self.probs.reshape(len(case.probs), -1).max(axis=1)
         self.high = high.astype(np.result_type(high, np.float32))
-        self.metric, self.average = metric, average
+        self.metric, self.average, self.written = metric, average, written
         self.selected = average.selected(len(case.probs), not self.form)
         self.present = class_presence(self.labels, **self.form)
         self.scores: dict[Any, np.ndarray] = {}
@@ -130,7 +132,7 @@ class Scorer:
         active = () if config.solver in UNPRUNED else tuple(self.active(config.pruning_prob))
         key = (config.metric, config.smooth, config.solver, active)
         if key not in self.scores:
-            found = RankSEG(**config.arguments)(self.probs)
+            found = self.written(RankSEG(**config.arguments))(self.probs)
             counts = (*overlap(found, self.labels, **self.form), self.present)
             parts = [
                 self.average.parts(self.metric, presence, *counts, self.selected)

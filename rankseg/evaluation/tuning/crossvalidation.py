@@ -109,7 +109,8 @@ class CrossValidation:
         return as_presences(np.array(self.source.visit(step, score)))
 
     def _scorer(self, case: Case, metric: str, calibration: Calibration | None) -> Scorer:
-        return Scorer(case, metric, self.source.void_index, calibration, self.average)
+        void_index, written = self.source.void_index, self.source.written
+        return Scorer(case, metric, void_index, calibration, self.average, written)
 
     def fit_pruning(
         self, base: Candidate, pruning_probs: Sequence[float], metric: str, presence: str
