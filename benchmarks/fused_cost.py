@@ -8,9 +8,9 @@ at least; the prediction takes those, 3.0 TB/s, 5 microseconds a launch and 15 a
 are too short here to hide launches. Operations of PyTorch are counted as in device_cost.py.
 
 The interpreter is slow: without `--full` it runs a part of each map of device_cost.py (one sample,
-or the upper left quarter), whose bytes an element stand for the whole. Of the whole map it then runs
-the guess alone, and NumPy says whether each threshold lies in its bracket and the lists fit: if
-not, or if the part was read more than once, the exit status is 1.
+or the upper left quarter), whose bytes an element stand for the whole. Of the whole map it then
+runs the guess alone, and NumPy says whether each threshold lies in its bracket and the lists fit:
+if not, or if the part was read more than once, the exit status is 1.
 """
 
 import argparse

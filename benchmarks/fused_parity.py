@@ -3,10 +3,10 @@
     python benchmarks/fused_parity.py [--maps 20] [--frames 8] [--height 24] [--all]
 
 Generated maps, half of them with objects of 3 to 50 pixels, and real frames (RANKSEG_DATA, the
-middle `--height` lines of each, as the interpreter is slow). The settings are Dice and IoU, smooth 0
-and 1, labels, labels with void, and masks: of these twelve each map takes four in turn, or with
-`--all` every one. Each map has another dtype, class axis, pruning and `valid`. The exit status is 1 if a pixel differs that is not a tie: one
-whose two labels gain the same in float32, or whose probability is its threshold.
+middle `--height` lines of each, as the interpreter is slow). The settings are Dice and IoU, smooth
+0 and 1, labels, labels with void, and masks: of these twelve each map takes four in turn, or with
+`--all` every one. Each map has another dtype, class axis, pruning and `valid`. The exit status is 1
+if any pixel differs.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def variants(k: int, probs: np.ndarray) -> tuple[torch.Tensor, dict[str, Any]]:
         settings["valid"] = torch.from_numpy(rng.random((len(probs), *probs.shape[2:])) < 0.8)
     if k % 5 == 3:
         x, settings["class_axis"] = x.movedim(1, -1).contiguous(), -1
-    if k % 7 == 6:
+    elif k % 7 == 6:
         x, settings["class_axis"] = x.movedim(1, 2).contiguous(), 2
     return x, settings
 
