@@ -9,11 +9,12 @@ is read once, and what cannot be decided while it passes is kept: a few hundredt
    the list of the other pixels with their values.
 3. thresholds: the exact ones, from sums and lists. With `smooth`, Dice has its last pixels
    decided as in `solvers.undecided`.
-4. listed pixels: statistics of overlaps, increments, labels.
-5. check: one wait for the flags. A row whose threshold lies outside its bracket is solved by the
+4. listed pixels: statistics of overlaps; the one read of results by the host, which finds the
+   increments; labels.
+5. check: a row whose threshold lies outside its bracket is solved by the
    solver for arrays, and its sample read again with all thresholds known.
 
-Formulas are those of `objectives`, on small arrays of the device. Two runs give the same bits.
+Formulas are those of `objectives`, on small arrays. Two runs give the same bits.
 """
 
 import sys
@@ -42,10 +43,11 @@ DTYPES = ("float16", "bfloat16", "float32")
 MAX_CLASSES = 1024
 """All classes of a piece of a list are in registers at once."""
 
-SAMPLE = (4096, 64, 32768)
+SAMPLE = (4096, 64, 16384)
 """Sample points of a row: so many at least, one in so many pixels, so many at most.
 
-One in 64 reads an eighth of a float32 map, as a GPU reads 32 bytes at a time.
+One in 64 reads an eighth of a float32 map, as a GPU reads 32 bytes at a time. All points of a row
+are in registers at once: more of them than this do not fit.
 """
 
 LISTED = 8
@@ -226,6 +228,8 @@ class _Lists:
     """What the read of the map left: see `kernels.main`."""
 
     counters: Any
+    """All that the host reads, int64: pixels listed, of each sample; of each row flags, values
+    listed, size and sum of the pixels that it shares, and the bits of `_Result.rows`."""
     sums: Any
     row_values: Any
     row_pixels: Any
@@ -252,9 +256,13 @@ class _Result:
 def _constants(objective: Objective, pruning: tuple[float, ...], classes: int, device: Any) -> Any:
     """Return the line of `objective` without the mass, and each class's pruning value."""
     torch = sys.modules["torch"]
-    offset, base = objective.line(0.0)
-    values = np.broadcast_to(np.asarray(pruning, np.float32), classes).tolist()
-    return torch.tensor([offset, base, *values], dtype=torch.float64, device=device)
+    line, values = objective.line(0.0), np.asarray(pruning, np.float32).tolist()
+    if len(values) > 1:
+        return torch.tensor([*line, *values], dtype=torch.float64, device=device)
+    constants = torch.full((2 + classes,), values[0], dtype=torch.float64, device=device)
+    for k in range(2):  # a fill does not wait, as a copy would
+        constants[k].fill_(line[k])
+    return constants
 
 
 @dataclass(frozen=True)
@@ -302,11 +310,6 @@ class _Map:
     def strides(self) -> tuple[int, int, int, int, int]:
         return (*self.probs.stride()[:2], self.lines.width, self.lines.line, self.lines.step)
 
-    # `assignment` asks for the namespace of small arrays.
-    @cached_property
-    def xp(self) -> Any:
-        return array_namespace(self.probs)
-
     def solve(self) -> _Result | None:
         """Return the result, or None if values are not finite or outside [0, 1]."""
         result, room, status = self.attempt(self.guess(), self.room())
@@ -329,9 +332,12 @@ class _Map:
         if self.masks:
             self.listed_masks(result, lists)
         elif self.masks is False:
-            self.listed_labels(result, lists)
-        (flags,) = arrays.read_values(lists.counters[: batch * (classes + 1)])
-        return result, flags[:batch], flags[batch:].reshape(batch, classes)
+            self.claims(result, lists)
+        (found,) = arrays.read_values(lists.counters)
+        room, of_rows = found[:batch], found[batch:].reshape(-1, batch, classes)
+        if self.masks is False and not np.any(of_rows[0] & 4):
+            self.listed_labels(result, lists, of_rows[2:4], of_rows[4:].view(np.float64))
+        return result, room, of_rows[0]
 
     def guess(self) -> _Bracket:
         """Step 1: bracket each row's threshold."""
@@ -386,7 +392,7 @@ class _Map:
         if is_masks:
             out = self.empty(batch, classes, *spatial, dtype="bool")
         lists = _Lists(
-            counters=torch.zeros(batch + 4 * rows, dtype=torch.int64, device=self.probs.device),
+            counters=torch.zeros(batch + 10 * rows, dtype=torch.int64, device=self.probs.device),
             sums=self.empty(kernels.SUMS, rows, tiles, dtype="float32"),
             row_values=self.empty(rows, row_capacity, dtype="float32"),
             row_pixels=self.empty(rows, row_capacity if is_masks else 0, dtype="int32"),
@@ -435,7 +441,8 @@ class _Map:
 
         batch, classes, _ = self.shape
         rows = batch * classes
-        result = self.empty(6, batch, classes, dtype="float64")
+        torch = sys.modules["torch"]
+        result = lists.counters[batch + 4 * rows :].view(torch.float64).view(6, batch, classes)
         status, row_count = lists.counters[batch:], lists.counters[batch + rows :]
         longest = max(lists.row_capacity, lists.capacity)
         kernels.thresholds[(rows,)](
@@ -507,6 +514,7 @@ class _Map:
         """Step 4, multilabel: the mask of each row's listed pixels."""
         from . import kernels
 
+        torch = sys.modules["torch"]
         batch, classes, pixels = self.shape
         rows, chunk = batch * classes, 1024
         for first in range(0, rows, 2**15):  # the second axis of a grid is short
@@ -516,7 +524,7 @@ class _Map:
                 lists.counters[batch + rows :][some],
                 lists.row_values[some],
                 lists.row_pixels[some],
-                result.out.view(rows, -1)[some].view(self.xp.int8),
+                result.out.view(rows, -1)[some].view(torch.int8),
                 pixels,
                 lists.row_capacity,
                 CHUNK=chunk,
@@ -524,39 +532,49 @@ class _Map:
                 enable_fp_fusion=False,
             )
 
-    def listed_labels(self, result: _Result, lists: _Lists) -> None:
-        """Step 4, multiclass: overlaps, increments, and the labels of the listed pixels."""
+    def claims(self, result: _Result, lists: _Lists) -> None:
+        """Step 4, multiclass: how many listed pixels each class shares, and their sum."""
         from . import kernels
 
-        torch = sys.modules["torch"]
-        batch, classes, pixels = self.shape
-        rows, all_classes = batch * classes, _power_of_two(classes)
-        tile = max(16, 4096 // all_classes)
-        grid = (-(-lists.capacity // tile), batch)
-        shared = lists.counters[batch + 2 * rows :].view(2, batch, classes)
-        sizes: dict[str, Any] = {"C": classes, "ALL": all_classes, "TILE": tile}
-        sizes |= {"num_warps": 8, "enable_fp_fusion": False}
+        batch, classes, _ = self.shape
+        shared = lists.counters[batch + 2 * batch * classes :].view(-1, batch, classes)
+        grid, sizes = self.pieces(lists.capacity)
         kernels.claims[grid](
             result.rows, lists.counters, lists.values, shared[0], shared[1], lists.capacity, **sizes
         )
-        solution = result.solution
+
+    def pieces(self, capacity: int) -> tuple[tuple[int, int], dict[str, Any]]:
+        """Return the grid over pieces of the lists of pixels, and what kernels ask of them."""
+        batch, classes, _ = self.shape
+        every = _power_of_two(classes)
+        tile = max(16, 4096 // every)
+        sizes = {"C": classes, "ALL": every, "TILE": tile, "num_warps": 8}
+        return (-(-capacity // tile), batch), sizes | {"enable_fp_fusion": False}
+
+    def listed_labels(
+        self, result: _Result, lists: _Lists, shared: np.ndarray, rows: np.ndarray
+    ) -> None:
+        """Step 4, multiclass: increments, on the host, and the labels of the listed pixels."""
+        from . import kernels
+
+        solution = _Result(None, rows).solution
         size = solution.size - shared[0]
-        overlap = solution.overlap - shared[1] * result.rows[5]
-        overlap = torch.where(size > 0, overlap.clamp_min(0), 0.0)
-        rows_like: Any = SimpleNamespace(xp=self.xp)
+        overlap = np.maximum(solution.overlap - shared[1] * rows[5], 0) * (size > 0)
+        rows_like: Any = SimpleNamespace(xp=np)
         slope, offset, *curve = assignment.increments(
             rows_like, solution, self.objective, size, overlap
         )
         eligible = assignment.eligible_classes(rows_like, solution.active)
-        increment = torch.stack([slope, offset, eligible.double(), *curve]).float()
+        increment = np.stack([slope, offset, eligible, *curve]).astype(np.float32)
+        grid, sizes = self.pieces(lists.capacity)
         kernels.labels[grid](
             result.rows,
             lists.counters,
             lists.pixels,
             lists.values,
-            increment,
+            arrays.from_numpy(increment, self.probs),
             result.out,
-            pixels,
+            self.shape[2],
             lists.capacity,
             self.settings.void_index,
             VOID=self.void,

@@ -20,6 +20,28 @@ def softmax_map(*shape, seed=0, scale=4.0):
     return (e / e.sum(1, keepdims=True)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def language_is_replaced_once(monkeypatch):
+    """Spare the interpreter from it at every function that a kernel calls: half of the time."""
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    run = interpreter.InterpretedFunction.run
+
+    def prepared(*args, **kwargs):
+        scope = interpreter._patch_lang(tl.sum.fn)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            scope.restore()
+
+    def call(function, *args, **kwargs):
+        return function.rewrite()(*args, **kwargs)
+
+    monkeypatch.setattr(interpreter.InterpretedFunction, "run", prepared)
+    monkeypatch.setattr(interpreter.InterpretedFunction, "__call__", call)
+
+
 @pytest.fixture
 def attempts(monkeypatch):
     """Send tensors down the fused path, and count reads of the map: flags of each."""
@@ -113,6 +135,131 @@ def test_bad_values_raise_as_everywhere(attempts, bad, message):
     probs[0, 1, 7] = bad
     with pytest.raises(ValueError, match=message):
         rankseg(on_device(probs))
+
+
+def sampled(pixels):
+    """Return the pixels that the guess looks at."""
+    points = min(pixels, max(4096, pixels // 64))
+    j = np.arange(points)
+    first, last = j * pixels // points, (j + 1) * pixels // points
+    return first + ((j * 2654435761 & 0xFFFFFFFF) * (last - first) >> 32)
+
+
+def two_classes(p):
+    return np.stack([p, 1 - p])[None].astype(np.float32)
+
+
+def test_misleading_sample_is_found_and_mended(attempts):
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.0, 1.0, 12_300)
+    p[sampled(p.size)] = rng.uniform(0.5, 0.6, 4096)
+    for settings in {}, {"output_mode": "multilabel"}:
+        attempts.clear()
+        assert (
+            differing(rankseg(on_device(two_classes(p)), **settings), two_classes(p), **settings)
+            == 0
+        )
+        assert attempts[0].any()
+
+
+def test_active_row_that_the_sample_does_not_show_is_found(attempts):
+    p = np.full(12_300, 0.01)
+    p[np.setdiff1d(np.arange(p.size), sampled(p.size))[::1000]] = 0.9
+    assert differing(rankseg(on_device(two_classes(p))), two_classes(p)) == 0
+    assert attempts[0][0].tolist() == [1, 0] and len(attempts) == 2
+
+
+def test_values_in_a_bracket_that_do_not_fit_are_mended(attempts):
+    # Half of the pixels lie at the threshold that they lead to.
+    rng = np.random.default_rng(0)
+    p = np.where(rng.random(12_300) < 0.5, 0.9, 0.3925 + rng.integers(-8, 9, 12_300) / 4096)
+    for settings in {}, {"output_mode": "multilabel"}:
+        attempts.clear()
+        assert (
+            differing(rankseg(on_device(two_classes(p)), **settings), two_classes(p), **settings)
+            == 0
+        )
+        assert attempts[0][0, 0] & 2
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="a GPU has an order of its own")
+@pytest.mark.parametrize("settings", [{}, {"smooth": 1.0, "output_mode": "multilabel"}])
+def test_order_of_programs_does_not_matter(attempts, monkeypatch, settings):
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    set_dim, set_place, rows = builder.set_grid_dim, builder.set_grid_idx, []
+    thresholds_step = fused._Map.thresholds
+
+    def kept(self, *args):
+        rows.append(thresholds_step(self, *args))
+        return rows[-1]
+
+    monkeypatch.setattr(fused._Map, "thresholds", kept)
+    probs = softmax_map(2, 3, 4200, scale=1.0)
+    expected = rankseg(on_device(probs), **settings)
+    order = {}
+
+    def shuffled_dim(*dim):
+        order["dim"] = dim
+        order["places"] = np.random.default_rng(1).permutation(np.prod(dim))
+        set_dim(*dim)
+
+    def shuffled_place(*place):
+        place = order["places"][np.ravel_multi_index(place, order["dim"])]
+        set_place(*map(int, np.unravel_index(place, order["dim"])))
+
+    monkeypatch.setattr(builder, "set_grid_dim", shuffled_dim)
+    monkeypatch.setattr(builder, "set_grid_idx", shuffled_place)
+    assert torch.equal(rankseg(on_device(probs), **settings), expected)
+    assert order and len(rows) == 2
+    assert np.array_equal(rows[0].numpy().view(np.int64), rows[1].numpy().view(np.int64))
+
+
+def objects():
+    """Return a map whose classes own disks of 3 to 50 pixels on a background."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=0.7, size=(4, 40, 50))
+    logits[0] += 4
+    y, x = np.mgrid[:40, :50]
+    for c, area in (1, 3), (1, 20), (2, 5), (2, 50), (3, 12):
+        center = rng.uniform([0, 0], [40, 50])
+        logits[c] += 6 * ((y - center[0]) ** 2 + (x - center[1]) ** 2 < area / np.pi)
+    e = np.exp(logits)
+    return (e / e.sum(0))[None].astype(np.float32)
+
+
+def ones_and_zeros():
+    owner = np.random.default_rng(0).integers(0, 3, (1, 200))
+    return np.moveaxis(np.eye(3, dtype=np.float32)[owner], -1, 1)
+
+
+def equal_values():
+    return (np.random.default_rng(0).integers(0, 5, (2, 3, 300)) / 8).astype(np.float32)
+
+
+def unequal_activity():
+    probs = softmax_map(3, 4, 300)
+    probs[1, 1:] *= 0.1
+    probs[2, ::2] = 0
+    return probs
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"metric": "iou", "smooth": 1.0}, {"output_mode": "multilabel"}]
+)
+@pytest.mark.parametrize("draw", [objects, ones_and_zeros, equal_values, unequal_activity])
+def test_kinds_of_maps(attempts, draw, settings):
+    probs = draw()
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts
+
+
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+def test_one_class(attempts, smooth):
+    probs = softmax_map(2, 2, 150)[:, :1]
+    settings = {"output_mode": "multilabel", "smooth": smooth}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts
 
 
 def test_others_go_another_way(attempts):
