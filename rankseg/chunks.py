@@ -113,7 +113,9 @@ class Focus:
             sums[:, first : first + part.shape[1]] += part
             samples.append(first + numbers)
             pixels.append(values)
-        return cls(low, high, *sums, np.concatenate(samples), np.concatenate(pixels))
+        size, overlap, *alone = sums
+        together = np.concatenate(samples), np.concatenate(pixels)
+        return cls(low, high, size, overlap, alone[0], alone[1], *together)
 
     @cached_property
     def rows(self) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
