@@ -58,7 +58,7 @@ def open_store(path: Path, key: str | None, usual: tuple[str, ...]) -> Any:
         node: Any = zarr.open(str(path.absolute()), mode="r")
         if not isinstance(node, zarr.Group):
             return node
-        return node[choose([name for name, _ in node.arrays()], key, usual)]
+        return node[choose(sorted(name for name, _ in node.arrays()), key, usual)]
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -84,19 +84,19 @@ def open_lazily(path: Path, key: str | None, usual: tuple[str, ...]) -> Array:
 
         array = open_store(path, key, usual)
     native = getattr(array, "shards", None) or array.chunks or (1,) * array.ndim
-    chunks = reading_chunks(array.shape, native, array.dtype.itemsize)
+    chunks = reading_chunks(array.shape, native, array.dtype.itemsize, READ)
     return da.from_array(array, chunks=chunks, asarray=True, name=False)
 
 
 def reading_chunks(
-    shape: Iterable[int], native: Iterable[int], itemsize: int, most: int = READ
+    shape: Iterable[int], native: Iterable[int], itemsize: int, most: int
 ) -> tuple[int, ...]:
     """Return chunks that are whole ones of a store, grown from the last axis on.
 
     Examples
     --------
     >>> from rankseg.io.stores import reading_chunks
-    >>> reading_chunks((1, 5, 12000, 10000), (1, 5, 256, 256), 4)
+    >>> reading_chunks((1, 5, 12000, 10000), (1, 5, 256, 256), 4, 2**25)
     (1, 5, 256, 6400)
     """
     shape = tuple(shape)
