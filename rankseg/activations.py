@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_dask_array
 
 from .arrays import Array, on_its_device, widen
 from .validation import choice
@@ -22,7 +22,7 @@ def activate(scores: Array, activation: str | None, class_axis: int) -> Array:
         return scores
     if not array_namespace(scores).isdtype(scores.dtype, "real floating"):
         raise TypeError(f"logits must have a real floating dtype, found {scores.dtype}")
-    if isinstance(scores, np.ndarray):
+    if isinstance(scores, np.ndarray) or is_dask_array(scores):
         return softmax(scores, class_axis) if activation == "softmax" else sigmoid(scores)
     torch = sys.modules["torch"]
     scores, wide = scores.detach(), torch.promote_types(scores.dtype, torch.float32)

@@ -89,7 +89,7 @@ def _checked(rows: Rows) -> Rows:
         far = lowest < -0.1 or highest > 1.1  # further than any sum of probabilities is off
         hint = "; logits need a softmax or sigmoid first" if far else ""
         raise ValueError(f"probs must be in [0, 1], found {found:.9g}{hint}")
-    return rows_of(source.clipped()) if lowest < 0 or highest > 1 else rows
+    return rows.clipped() if lowest < 0 or highest > 1 else rows
 
 
 def _check_kind(name: str, x: Array) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array, Binning, Slab
+from .chunks import Focus
 from .held import Held
 from .maps import ProbabilityMap, RowIndex
 from .peaks import Peaks
@@ -115,6 +116,27 @@ class WholeGroup(Group):
         """Count and sum the pixels above each row's threshold."""
         ((size, overlap),) = self.above_each([threshold])
         return self.scale * size, lambda: self.scale * overlap
+
+
+class FocusedGroup(Group):
+    """All rows of a lazy map that was read already, but for few pixels."""
+
+    def __init__(self, source: ProbabilityMap, focus: Focus) -> None:
+        super().__init__(source, ...)
+        self.focus = focus
+
+    def above(self, threshold: Array) -> tuple[Array, Callable[[], Array]]:
+        """Count and sum the pixels above each row's threshold."""
+        size, overlap = self.focus.above(threshold)
+        return size, lambda: overlap
+
+    def above_each(self, thresholds: list[Array]) -> list[tuple[Array, Array]]:
+        """Count and sum the pixels above each of several thresholds."""
+        return [self.focus.above(threshold) for threshold in thresholds]
+
+    def between(self, low: Array, high: Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pixels with low < p <= high: the number of each one's row, and its value."""
+        return self.focus.between(low, high)
 
 
 class SmallRows(Group):

@@ -12,9 +12,10 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array
+from .chunks import BINNING, Census, Focus
 from .held import Held
 from .maps import ProbabilityMap
-from .passes import Group, Row, SmallRows, TracedGroup, WholeGroup
+from .passes import FocusedGroup, Group, Row, SmallRows, TracedGroup, WholeGroup
 from .peaks import Peaks
 
 Pass: TypeAlias = Callable[[Any], Sequence[Array]]
@@ -62,6 +63,10 @@ class Rows:
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are looked for here
             return Summary(*self.each(lambda group: group.summarize(), width=3))
 
+    def clipped(self) -> "Rows":
+        """Return the rows with values clipped to [0, 1]."""
+        return rows_of(self.source.clipped())
+
     def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
         """Work on groups of the wanted rows, or on more of them.
 
@@ -96,10 +101,56 @@ class Rows:
         """Refuse what cannot be traced."""
 
 
+UNDECIDED = 2**26
+"""Most elements of undecided pixels that are kept: 256 MB of float32, 13 million of 5 classes."""
+
+
 class LazyRows(Rows):
-    """Rows of a lazy array: each pass is one read of the data."""
+    """Rows of a lazy array: each pass is one read of the data.
+
+    Three suffice: `census`, after which a threshold is known to a bin; `focus`, which counts and
+    sums all pixels but those in the bin, and returns these; and the labels.
+    """
 
     reads = "later"
+
+    def __init__(self, source: ProbabilityMap) -> None:
+        super().__init__(source)
+        self.focus: Focus | None = None
+
+    @cached_property
+    def census(self) -> Census:
+        """The ranges, sums and histograms of each row, from one read of the map."""
+        return Census.of(self.source)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the census says."""
+        return Summary(self.census.low, self.census.high, self.census.mass)
+
+    def clipped(self) -> "LazyRows":
+        """Return the rows with values clipped to [0, 1], not read again."""
+        rows = LazyRows(self.source.clipped())
+        rows.census = self.census.clipped()
+        return rows
+
+    def focus_between(self, low: np.ndarray, high: np.ndarray, active: np.ndarray) -> Focus | None:
+        """Read the map once, for thresholds of the active rows between two bounds.
+
+        None, and no read, if more pixels than can be kept lie there.
+        """
+        edges = BINNING.edges
+        first = np.searchsorted(edges, low, side="right") - 1
+        last = np.searchsorted(edges, high, side="right")
+        below = np.concatenate([np.zeros((*low.shape, 1)), self.census.counts.cumsum(axis=-1)], -1)
+        counts = np.diff(np.take_along_axis(below, np.stack([first, last], -1), axis=-1))[..., 0]
+        if counts[active].sum() * self.source.classes > UNDECIDED:
+            return None
+        low, high = (
+            np.where(active, self.source.round(part), np.inf).astype(float) for part in (low, high)
+        )
+        self.focus = Focus.of(self.source, low, high)
+        return self.focus
 
 
 class TracedRows(Rows):
@@ -176,6 +227,23 @@ class BlockRows(Rows):
     def host_row(self, index: tuple[int, int]) -> Row:
         """Return one row."""
         return Row(self.held, index, self.peaks)
+
+
+class FocusedRows(Rows):
+    """Rows of which few pixels are undecided, all of them on the host: nothing is read any more.
+
+    Thresholds that are asked about lie between the bounds of the focus.
+    """
+
+    extracts = True
+
+    def __init__(self, source: ProbabilityMap, focus: Focus) -> None:
+        super().__init__(source)
+        self.focus = focus
+
+    def each(self, work: Pass, width: int, wanted: Array = True, scale: float = 1.0) -> list[Array]:
+        """Work on all rows."""
+        return list(work(FocusedGroup(self.source, self.focus)))
 
 
 _WAYS = {"host": BlockRows, "device": Rows, "lazy": LazyRows, "traced": TracedRows}

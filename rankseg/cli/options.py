@@ -102,8 +102,8 @@ PolicyOption = Annotated[
 VoidOption = Annotated[
     int | None,
     typer.Option(
-        help="Label that --unassigned-policy void writes, outside of the classes; 255 if not "
-        "given.",
+        help="Label that --unassigned-policy void and --nodata write, outside of the classes; 255 "
+        "if not given.",
         rich_help_panel=SEGMENTATION,
     ),
 ]
@@ -189,6 +189,14 @@ def numbers(text: str, option: str) -> Any:
     except ValueError as error:
         raise CommandError(f"{option} takes a number, or several with commas: {text!r}") from error
     return found[0] if len(found) == 1 else found
+
+
+def number_of(text: str, option: str) -> float:
+    """Return the one number that an option was given."""
+    found = numbers(text, option)
+    if isinstance(found, list):
+        raise CommandError(f"{option} takes one number: {text!r}")
+    return float(found)
 
 
 def correlated(text: str) -> dict[str, Any]:

@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
-from ..io.reading import PROBS_SUFFIXES, is_nifti, suffix_of
+from ..io.reading import ITK, PROBS_SUFFIXES, is_itk, is_nifti, suffix_of
 from ..io.replacing import check_target
 from .errors import CommandError
 
-WRITABLE = (".npy", ".png", ".nii.gz")
+WRITABLE = (".npy", ".png", ".nii.gz", ".mha", ".nrrd", ".tif", ".zarr")
+
+KEPT = (".mha", ".nrrd", ".tif", ".zarr")
+"""Suffixes that results in a folder have like their files."""
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a folder of files, and not one that is an array."""
+    return path.is_dir() and suffix_of(path) != ".zarr"
 
 
 def check_output(
@@ -35,27 +43,36 @@ def plan(source: Path, output: Path, form: str | None) -> list[tuple[Path, Path]
     """
     if not source.exists():
         raise CommandError(f"{source}: no such file or folder")
-    if not source.is_dir() and suffix_of(source) not in PROBS_SUFFIXES:
+    if not is_folder(source) and suffix_of(source) not in PROBS_SUFFIXES:
         expected = ", ".join(PROBS_SUFFIXES)
         raise CommandError(f"{source}: expected a folder, or a file named {expected}")
-    if suffix_of(output) in WRITABLE and not output.is_dir():
-        if source.is_dir():
+    if suffix_of(output) in WRITABLE and not is_folder(output):
+        if is_folder(source):
             raise CommandError(f"{output}: the results of a folder go to a folder")
         if form is not None:
             raise CommandError("--format is for an output folder; a file's own name says it")
         pairs = [(source, output)]
-    elif output.is_dir() or not output.suffix:
-        files = _readable_files(source) if source.is_dir() else [source]
-        pairs = [
-            (file, output / f"{_stem(file)}{form or ('.npy', '.nii.gz')[is_nifti(file)]}")
-            for file in files
-        ]
+    elif is_folder(output) or not output.suffix:
+        files = _readable_files(source) if is_folder(source) else [source]
+        pairs = [(file, output / f"{_stem(file)}{form or _like(file)}") for file in files]
     else:
         raise CommandError(f"{output}: expected a folder, or a file named {', '.join(WRITABLE)}")
     for file, result in pairs:
         if is_nifti(result) and not is_nifti(file):
             raise CommandError(f"{file}: only NIfTI has the geometry that {result.name} needs")
+        if is_itk(result) and not is_itk(file):
+            raise CommandError(
+                f"{file}: only {', '.join(ITK)} have the geometry that {result.name} needs"
+            )
     return pairs
+
+
+def _like(file: Path) -> str:
+    """Return the suffix of a result in a folder: that of the file where it keeps more than .npy."""
+    if is_nifti(file):
+        return ".nii.gz"
+    suffix = suffix_of(file)
+    return {".mhd": ".mha", ".tiff": ".tif"}.get(suffix, suffix if suffix in KEPT else ".npy")
 
 
 def _readable_files(folder: Path) -> list[Path]:

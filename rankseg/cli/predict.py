@@ -31,11 +31,12 @@ from .options import (
     SolverOption,
     VoidOption,
     correlated,
+    number_of,
     numbers,
     one_of,
     settings,
 )
-from .paths import WRITABLE, check_output, plan
+from .paths import WRITABLE, check_output, is_folder, plan
 from .prediction import Options, predict_file
 from .screen import new_progress, print_notes, report_failures
 
@@ -96,6 +97,23 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    nodata: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Value of pixels without data, nan among them, which get the label --void-index, "
+            "255 if not given.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on .zarr and .h5 files on the cluster of dask.distributed with this "
+            "scheduler, tcp://HOST:PORT; by default on the cores of this machine.",
+        ),
+    ] = None,
     compare: Annotated[
         Path | None, typer.Option(help="Also draw argmax, RankSEG and their difference as PNG.")
     ] = None,
@@ -104,11 +122,12 @@ def predict(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Turn files of probabilities into labels: .npy, palette .png, or .nii.gz.
+    """Turn files of probabilities into labels.
 
     Labels are written as the smallest unsigned integers that hold them, masks as bool. A batch
-    in a .npy file is read and segmented sample by sample, so that it may be larger than memory.
-    Labels of a NIfTI file keep its geometry. Files of a folder that cannot be segmented are
+    in a .npy file is read and segmented sample by sample, and .zarr and .h5 files chunk by chunk,
+    so that they may be larger than memory. Labels of NIfTI, .mha, .nrrd and GeoTIFF files keep
+    their geometry. Files of a folder that cannot be segmented are
     reported at the end, and the exit code is then 1.
     """
     with one_line_errors():
@@ -136,6 +155,8 @@ def predict(
             binary,
             check_sums,
             mode_said,
+            None if nodata is None else number_of(nodata, "--nodata"),
+            scheduler,
         )
         options.check()
         pairs = plan(source, output, form and f".{form}")
@@ -144,7 +165,7 @@ def predict(
             output.mkdir(exist_ok=True)
         for file, result in pairs:
             check_output(result, WRITABLE, overwrite, file)
-        if source.is_dir():
+        if is_folder(source):
             _predict_folder(pairs, output, options, overwrite)
             return
         with new_progress() as progress:
@@ -185,7 +206,7 @@ def _check_drawing(
         raise CommandError("--image is shown by --compare: name its file too")
     if compare is None:
         return
-    if source.is_dir():
+    if is_folder(source):
         raise CommandError("--compare takes one sample, not a folder")
     if compare.resolve() == output.resolve():
         raise CommandError(f"{compare}: --compare and --output name the same file")

@@ -10,8 +10,10 @@ import numpy as np
 
 from ..activations import activate
 from ..classaxis import doubt, sums_to_one
+from ..io.clusters import cluster
 from ..io.geometry import is_a_volume, looks_channels_last, volume_with_class_axis
 from ..io.reading import (
+    ITK,
     PROBS_KEYS,
     as_probabilities,
     divisor_of,
@@ -22,7 +24,8 @@ from ..io.reading import (
     suffix_of,
 )
 from ..io.replacing import replacing
-from ..io.writing import write_nifti, write_npy, write_png
+from ..io.stores import STORES, look, open_lazily, slabs_of_chunks, write_zarr
+from ..io.writing import npy_target, write_nifti, write_npy, write_png, write_tiff, write_whole
 from ..plotting import class_colours, comparison_figure, save_png
 from ..predictor import RankSEG
 from ..settings import Settings
@@ -50,6 +53,8 @@ class Options:
     binary: bool = False
     check_sums: bool = True
     mode_said: bool = True
+    nodata: float | None = None
+    scheduler: str | None = None
 
     def check(self) -> None:
         """Refuse settings that no file could be segmented with."""
@@ -86,22 +91,28 @@ class Prediction:
     def __init__(self, path: Path, options: Options) -> None:
         self.path, self.options = path, options
         with library_errors():
-            array = read_array(path, options.key, PROBS_KEYS)
+            self.lazy = suffix_of(path) in STORES
+            array: Any = (open_lazily if self.lazy else read_array)(path, options.key, PROBS_KEYS)
+            seen = look(array) if self.lazy else array
+        if options.scheduler is not None and not self.lazy:
+            raise CommandError(f"{path}: --scheduler is for {', '.join(STORES)}")
         self.divisor = divisor_of(array.dtype, options.scale)
         self._refuse_scaled_logits(array.dtype)
         self.settings = options.settings
-        self.binary = self._is_binary(array)
+        self.binary = self._is_binary(seen)
         if self.binary:
             class_axis = int(bool(options.batched))
+            seen = np.expand_dims(seen, class_axis)
             array = np.expand_dims(array, class_axis)
             self.batched = bool(options.batched)
         else:
-            self._refuse_to_guess(array)
+            self._refuse_to_guess(array.shape, seen)
             by_axes = array.ndim >= 4 and not is_nifti(path)
             self.batched = by_axes if options.batched is None else options.batched
         class_axis = class_axis if self.binary else self._find_class_axis(array.shape)
         self._refuse_slices(array, class_axis)
         self.array = array if self.batched else array[None]
+        self.seen = seen if self.batched else seen[None]
         self.class_axis = class_axis if self.batched else class_axis + 1
         if self.classes == 1:
             self._expect_masks(array.shape)
@@ -159,10 +170,10 @@ class Prediction:
         with library_errors():
             RankSEG(**self.settings)
 
-    def _refuse_to_guess(self, array: np.ndarray) -> None:
+    def _refuse_to_guess(self, shape: tuple[int, ...], array: np.ndarray) -> None:
         """Refuse an array whose axes are not clear as long as no option says what they are."""
         batched, class_axis = self.options.batched, self.options.class_axis
-        found = f"{self.path}: shape {array.shape}"
+        found = f"{self.path}: shape {shape}"
         if array.ndim == 2 and batched is None:
             raise CommandError(
                 f"{found}, whose values sum to 1 over an axis, may be (class, pixels), which "
@@ -236,7 +247,7 @@ class Prediction:
         if self.multilabel:
             return np.dtype(bool)
         classes = np.min_scalar_type(self.classes - 1)
-        if self.settings.get("unassigned_policy") != "void":
+        if self.settings.get("unassigned_policy") != "void" and self.options.nodata is None:
             return classes
         void_index = self.settings.get("void_index", Settings.void_index)
         return np.result_type(classes, np.min_scalar_type(void_index))
@@ -250,11 +261,43 @@ class Prediction:
     def probabilities(self, index: int) -> np.ndarray:
         """Return the probabilities of one sample, with a batch axis of one."""
         stored = self.array[index : index + 1]
-        values = as_probabilities(stored, self.divisor)
-        with library_errors():
-            values = np.asarray(activate(values, self.options.activation, self.class_axis))
+        values = self._activated(stored)
         self._refuse_misread(stored, values)
         return values
+
+    def _activated(self, stored: Any) -> Any:
+        """Return probabilities of values as stored, of NumPy or Dask; zero where there is none."""
+        values = as_probabilities(stored, self.divisor)
+        missing = self._missing(stored)
+        if missing is not None:
+            values = np.where(
+                np.expand_dims(missing, self.class_axis), values.dtype.type(0), values
+            )
+        with library_errors():
+            return activate(values, self.options.activation, self.class_axis)
+
+    def _missing(self, stored: Any) -> Any:
+        """Return which pixels have no data in some class, None if there are only others."""
+        nodata = self.options.nodata
+        if nodata is None:
+            return None
+        equal = np.isnan(stored) if np.isnan(nodata) else stored == stored.dtype.type(nodata)
+        return equal.any(axis=self.class_axis)
+
+    def _valid(self, stored: Any) -> Any:
+        missing = self._missing(stored)
+        return None if missing is None else ~missing
+
+    def lazy_labels(self) -> Any:
+        """Return the labels of the whole file, of its shape and dtype, as an array of Dask."""
+        values = self._activated(self.seen)
+        if self.options.nodata is None or values.any():
+            self._refuse_misread(self.seen, values)
+        labels = self._segment(self._activated(self.array), self._valid(self.array))
+        labels = labels.astype(self.dtype)
+        if self.binary:
+            labels = labels.squeeze(self.class_axis)
+        return labels if self.batched else labels[0]
 
     def _refuse_misread(self, stored: np.ndarray, values: np.ndarray) -> None:
         """Refuse probabilities that cannot be what they are taken for."""
@@ -288,7 +331,11 @@ class Prediction:
     def baseline(self) -> np.ndarray:
         """Return the argmax of the first sample, or the mask above 0.5 of one structure."""
         probs = self.probabilities(0)
-        return probs > 0.5 if self.classes == 1 else probs.argmax(axis=self.class_axis)
+        if self.classes == 1:
+            return probs > 0.5
+        labels, missing = probs.argmax(axis=self.class_axis), self._missing(self.array[:1])
+        void = self.settings.get("void_index", Settings.void_index)
+        return labels if missing is None else np.where(missing, void, labels)
 
     def picture(self, labels: np.ndarray) -> np.ndarray:
         """Return labels of one two-dimensional sample, or its one mask, as a picture of integers.
@@ -300,13 +347,17 @@ class Prediction:
 
     def labels(self, index: int) -> np.ndarray:
         """Return the labels of one sample, with a batch axis of one."""
-        probs = self.probabilities(index)
+        valid = self._valid(self.array[index : index + 1])
+        return self._segment(self.probabilities(index), valid)
+
+    def _segment(self, probs: Any, valid: Any) -> Any:
         try:
-            return RankSEG(**self.settings, class_axis=self.class_axis).predict(probs)
+            rankseg = RankSEG(**self.settings, class_axis=self.class_axis)
+            return rankseg.predict(probs, valid=valid)
         except (TypeError, ValueError) as error:
             hint = ""
             plain = self.options.activation is None and self.divisor is None
-            if plain and isinstance(error, ValueError) and (probs.min() < 0 or probs.max() > 1):
+            if plain and isinstance(error, ValueError) and "must be in [0, 1]" in str(error):
                 hint = " (--activation softmax or sigmoid turns logits into probabilities)"
             raise CommandError(f"{self.path}: {describe(error)}{hint}") from error
 
@@ -341,13 +392,19 @@ def predict_file(
         )
     if is_nifti(output) and prediction.batched:
         raise CommandError(f"{source}: NIfTI holds one sample, not a batch; write a .npy file")
+    if suffix in ITK and prediction.batched:
+        raise CommandError(f"{source}: {suffix} holds one sample, not a batch; write a .npy file")
     if picture is not None and not prediction.is_picture:
         raise CommandError(f"{source}: --compare draws labels of one two-dimensional sample")
 
+    if prediction.lazy:
+        if picture is not None:
+            raise CommandError(f"{source}: --compare draws what fits in memory, not {source.name}")
+        return _predict_lazily(prediction, output, overwrite)
     with ExitStack() as stack:
         target = stack.enter_context(replacing(output, overwrite))
         results = _results(prediction, track)
-        if suffix != ".npy" or picture is not None:
+        if (suffix != ".npy" and not prediction.batched) or picture is not None:
             labels = next(results)
             results = iter([labels])
         if picture is not None:
@@ -365,8 +422,48 @@ def predict_file(
         elif is_nifti(output):
             shaped = labels[0].reshape(prediction.shape)
             write_nifti(target, shaped.astype(prediction.dtype), source)
+        elif suffix in (".tif", ".zarr", *ITK):
+            write_whole(
+                target, suffix, _together(results, prediction), source, prediction.class_axis - 1
+            )
         else:
             write_npy(target, results, prediction.shape, prediction.dtype)
+    return _told(prediction, output)
+
+
+def _predict_lazily(prediction: Prediction, output: Path, overwrite: bool) -> list[str]:
+    """Write the labels of a file that is read by chunks."""
+    suffix = suffix_of(output)
+    if suffix not in (".zarr", ".npy", ".tif", ".png"):
+        raise CommandError(f"{output}: labels of {prediction.path.name} go to .zarr, .npy, .tif")
+    with cluster(prediction.options.scheduler), replacing(output, overwrite) as target:
+        labels = prediction.lazy_labels()
+        if suffix == ".zarr":
+            write_zarr(target, labels)
+        elif suffix == ".npy":
+            with npy_target(target, labels.shape, labels.dtype) as array:
+                for slab in slabs_of_chunks(labels):
+                    array[slab] = labels[slab].compute()
+        elif suffix == ".png":
+            picture = labels.compute().reshape(prediction.shape)
+            picture = picture.squeeze().astype(np.uint8)
+            write_png(target, picture, class_colours(max(prediction.classes, 2)))
+        else:
+            write_tiff(target, labels.compute(), None)
+    return _told(prediction, output)
+
+
+def _together(results: Iterator[np.ndarray], prediction: Prediction) -> np.ndarray:
+    """Return the labels of all samples in one array."""
+    labels = np.empty(prediction.shape, prediction.dtype)
+    flat, start = labels.reshape(-1), 0
+    for part in results:
+        flat[start : start + part.size] = part.reshape(-1)
+        start += part.size
+    return labels
+
+
+def _told(prediction: Prediction, output: Path) -> list[str]:
     size = f"shape {prediction.shape}, {prediction.dtype}, {prediction.classes} classes"
     divided = prediction.divisor is not None
     note = [f"probabilities were divided by {prediction.divisor:g}"] if divided else []

@@ -1,6 +1,6 @@
-"""Arrays in files: .npy, .npz, .pt, NIfTI and label images; and probabilities kept as integers."""
+"""Arrays in files, one reader a format; and probabilities kept as integers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..extras import optional_imports
+from .names import LABELS_KEYS as LABELS_KEYS
+from .names import PROBS_KEYS as PROBS_KEYS
+from .names import choose
+from .stores import STORES, open_store
 
-PROBS_KEYS = ("probs", "probabilities")
-LABELS_KEYS = ("label", "labels")
-"""Names by which an array is known among several in a file."""
+ITK = (".mha", ".mhd", ".nrrd")
+"""Suffixes of formats that are read through SimpleITK."""
 
 
 def suffix_of(path: Path) -> str:
@@ -25,6 +28,11 @@ def is_nifti(path: Path) -> bool:
     return suffix_of(path).startswith(".nii")
 
 
+def is_itk(path: Path) -> bool:
+    """Return whether a file is read through SimpleITK, with axes (z, y, x), by its name."""
+    return suffix_of(path) in ITK
+
+
 def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     """Read the array of a file; one in a .npy file stays on disk until it is used.
 
@@ -33,7 +41,7 @@ def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarra
     path : Path
         A file with one of the `SUFFIXES`.
     key : str, optional
-        Name of the array in an .npz file or a .pt dictionary.
+        Name of the array in a file of several.
     usual : tuple of str
         Names to look for among several arrays if no key is given.
 
@@ -130,7 +138,7 @@ def _read_npy(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray
 
 def _read_npz(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-        return archive[_choose(archive.files, key, usual)]
+        return archive[choose(archive.files, key, usual)]
 
 
 def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
@@ -138,7 +146,7 @@ def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
 
     content: Any = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(content, dict):
-        content = content[_choose(content, key, usual)]
+        content = content[choose(content, key, usual)]
     if not isinstance(content, torch.Tensor):
         raise ValueError(f"expected a tensor, found {type(content).__name__}")
     content = content.detach()
@@ -147,17 +155,17 @@ def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     return content.numpy()
 
 
-def _choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> str:
-    names = list(names)
-    if key is None:
-        known = [name for name in names if name in usual]
-        key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
-    if key not in names:
-        problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
-        argument = "labels_key" if usual is LABELS_KEYS else "probs_key"
-        listed = ", ".join(map(str, names))
-        raise ValueError(f"{problem} {listed}, as by {argument}={(names or ['...'])[0]}")
-    return key
+def _read_safetensors(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        name = choose(file.keys(), key, usual)
+        if file.get_slice(name).get_dtype() != "BF16":
+            return file.get_tensor(name)
+    import torch  # noqa: F401  # NumPy has no such dtype
+
+    with safe_open(path, "pt") as file:
+        return file.get_tensor(name).float().numpy()
 
 
 def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
@@ -174,6 +182,22 @@ def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     return values[:, :, :, 0] if vectors else values
 
 
+def _read_itk(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    import SimpleITK
+
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+def _read_tiff(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    import tifffile
+
+    return np.asarray(tifffile.imread(path))
+
+
+def _read_store(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    return np.asarray(open_store(path, key, usual)[...])
+
+
 def _read_png(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     from PIL import Image
 
@@ -185,8 +209,14 @@ _READERS: dict[str, Callable[[Path, str | None, tuple[str, ...]], np.ndarray]] =
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".pt": _read_torch,
+    ".pth": _read_torch,
+    ".safetensors": _read_safetensors,
     ".nii.gz": _read_nifti,
     ".nii": _read_nifti,
+    **dict.fromkeys(ITK, _read_itk),
+    ".tif": _read_tiff,
+    ".tiff": _read_tiff,
+    **dict.fromkeys(STORES, _read_store),
     ".png": _read_png,
 }
 SUFFIXES = tuple(_READERS)

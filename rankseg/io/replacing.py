@@ -1,9 +1,15 @@
 """Files that appear whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def _is_store(path: Path) -> bool:
+    """Say whether a folder is an array, a .zarr, which is replaced like a file."""
+    return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def check_target(path: Path, overwrite: bool) -> None:
@@ -15,7 +21,7 @@ def check_target(path: Path, overwrite: bool) -> None:
         If it is that of a folder, its own folder is missing or not writable, or there is such a
         file and `overwrite` is False.
     """
-    if path.is_dir():
+    if path.is_dir() and not _is_store(path):
         raise IsADirectoryError(f"{path}: is a folder")
     folder = path.absolute().parent
     if not folder.is_dir():
@@ -43,6 +49,10 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if path.is_dir():  # a store: no system call replaces a folder that is not empty
+            shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)

@@ -7,15 +7,16 @@ objective grows most if the pixel joins the pixels that it alone selected; where
 The classes that selected a pixel are its votes; pixels without exactly one vote are in conflict.
 """
 
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
 
 from .. import arrays
 from ..arrays import Array, Namespace, device
+from ..chunks import Focus, label_chunks
 from ..objectives import Objective
-from ..rows import BlockRows, Rows, TracedRows
+from ..rows import BlockRows, LazyRows, Rows, TracedRows
 from .rma import Solution
 
 
@@ -127,6 +128,39 @@ def _labels_in_a_trace(
     eligible = eligible_classes(rows, solution.active)
     winner = _compete_in_turn(rows, solution.threshold, votes[:, 0, ...] == 0, eligible, increment)
     return winner if void_index is None else xp.where(votes[:, 0, ...] == 0, void_index, winner)
+
+
+@labels.register
+def _labels_of_chunks(
+    rows: LazyRows, solution: Solution, objective: Objective, void_index: int | None
+) -> Array:
+    """Return lazy labels. Masks within the focus of the map need no read to be resolved."""
+    threshold = solution.threshold
+    if rows.focus is not None and rows.focus.covers(threshold):
+        size, overlap = rows.focus.alone(threshold)
+    else:
+        # Bounds without a value between them: all pixels are decided.
+        focus = Focus.of(rows.source, threshold, threshold)
+        size, overlap = focus.alone_size, focus.alone_overlap
+    increment = increments(rows, solution, objective, size, overlap)
+    eligible = eligible_classes(rows, solution.active)
+    work = partial(_label_pixels, void_index=void_index)
+    return label_chunks(rows.source, work, threshold, eligible, *increment)
+
+
+def _label_pixels(
+    p: np.ndarray,
+    threshold: np.ndarray,
+    eligible: np.ndarray,
+    *increment: np.ndarray,
+    void_index: int | None,
+) -> np.ndarray:
+    """Return the label of each pixel of (class, pixels)."""
+    mask = p > threshold
+    free = ~mask.any(axis=0)
+    mask |= (eligible > 0) & free
+    winner = compete(np, p[None], mask[None], [part[None] for part in increment])[0]
+    return winner if void_index is None else np.where(free, void_index, winner)
 
 
 def _compete_in_turn(

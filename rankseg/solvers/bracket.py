@@ -8,6 +8,8 @@ which falls and is convex. A Newton step from anywhere, F(t) = (S + B) / (A + n)
 a point with h <= 0, and the chord to it from one with h > 0, are upper bounds.
 """
 
+import numpy as np
+
 from ..arrays import Array, Namespace
 from ..objectives import Objective, ratio
 from ..passes import TracedGroup
@@ -59,6 +61,34 @@ def squeeze(
         if count:
             thresholds = low * growth ** (xp.arange(count, dtype=mass.dtype) / count)
     return Masks(*(part[..., 0] for part in best))
+
+
+ROUNDING = 1e-12
+"""Part of a sum in float64 that its sign is not trusted to."""
+
+
+def bounds(
+    counts: np.ndarray, edges: np.ndarray, objective: Objective, mass: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return bounds of each row's threshold from a histogram, (batch, class, bins), of its values.
+
+    A lower bound below the threshold by a bin at least, the one to start from, and an upper one.
+    Counts bound S at the lowest value of each bin, and so h.
+    """
+    upper = np.append(edges[1:], edges[-1])
+    size, least, most = (
+        np.cumsum((counts * value)[..., ::-1], axis=-1)[..., ::-1] for value in (1, edges, upper)
+    )
+    offset, base = objective.line(mass[..., None])
+    gain, price = offset, edges * (base + size)
+    doubt = ROUNDING * (most + offset + price)
+    positive = least + gain - price - doubt > 0
+    negative = most + gain - price + doubt <= 0
+    last = np.arange(len(edges))
+    start = np.max(np.where(positive, last, 0), axis=-1)
+    end = np.min(np.where(negative, last, len(edges) - 1), axis=-1)
+    # By one bin more than is needed: values and steps are rounded.
+    return edges[np.maximum(start - 1, 0)], edges[start], edges[np.minimum(end + 1, last[-1])]
 
 
 def _best(xp: Namespace, best: Masks, step: Array, size: Array, overlap: Array) -> Masks:

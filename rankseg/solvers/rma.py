@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array
+from ..chunks import BINNING
 from ..objectives import Dice, Objective
 from ..passes import Group, TracedGroup
-from ..rows import Rows
-from .bracket import squeeze
+from ..rows import FocusedRows, LazyRows, Rows
+from .bracket import bounds, squeeze
 from .candidates import Masks
 from .undecided import finish_dice
 
@@ -61,7 +62,10 @@ def solve(rows: Rows, objective: Objective, pruning_prob: Array) -> Solution:
     """Find the threshold of every row whose largest probability exceeds `pruning_prob`."""
     where, summary = rows.xp.where, rows.summary
     active = summary.high > pruning_prob
-    start = first_guess(rows, objective, active)
+    if isinstance(rows, LazyRows):
+        rows, start = narrowed(rows, objective, active)
+    else:
+        start = first_guess(rows, objective, active)
 
     def solve_group(group: Group) -> Masks:
         mass = summary.mass[group.index]
@@ -100,6 +104,21 @@ def first_guess(rows: Rows, objective: Objective, active: Array) -> Array:
 
     guess = thin.each(solve_group, width=3, wanted=active, scale=scale)[0]
     return rows.xp.where(guess > 0, guess, fill)
+
+
+def narrowed(rows: LazyRows, objective: Objective, active: Array) -> tuple[Rows, Array]:
+    """Return rows that are read between the bounds of the thresholds, and where to start.
+
+    The rows as they are, to be read at each threshold, if more pixels lie there than can be kept.
+    """
+    mass = rows.summary.mass
+    low, start, high = bounds(rows.census.counts, BINNING.edges, objective, mass)
+    if isinstance(objective, Dice):
+        high = high + objective.undecided(mass)
+    focus = rows.focus_between(low, high, active)
+    if focus is None:
+        return rows, first_guess(rows, objective, active)
+    return FocusedRows(rows.source, focus), np.where(active, start, START)
 
 
 def climb(
