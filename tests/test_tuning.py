@@ -211,9 +211,8 @@ def test_a_correlation_is_chosen_where_pixels_are_correlated():
     foreground = np.full((32, 32), 0.12)  # all of it, seldom
     foreground[:5, :5] = 0.48
     for _ in range(60):
-        labels = (foreground > rng.random()).astype(np.uint8)
-        cases.append((np.stack([1 - foreground, foreground]), labels))
-    tuning = tune(cases, calibrations=[], ignore_classes=[0], per_class=False)
+        cases.append((foreground[None], foreground[None] > rng.random()))
+    tuning = tune(cases, calibrations=[], output_mode="multilabel", per_class=False)
     assert tuning.chosen.candidate.correlation > 0
     assert tuning.config.solver_params["correlation"] == tuning.chosen.candidate.correlation
     assert tuning.chosen.score > tuning.untuned.score
