@@ -997,15 +997,46 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/solvers/correlated.py",
-        "return self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]",
-        "return self._reach(above, ceiling, added, self.mass[row]) > 1.1 * self.best[row]",
+        "kept = reach >= self.best[row]",
+        "kept = reach > 1.1 * self.best[row]",
         "tests/test_correlated.py --fast",
     ),
     Mutation(
         "rankseg/solvers/correlated_labels.py",
-        "size[i] = solution.size[b, c] - size[i]",
-        "size[i] = solution.size[b, c]",
+        "size = solution.size[these] - shared_size",
+        "size = solution.size[these]",
         "tests/test_correlated.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated_labels.py",
+        "rows = (here[0] + samples.start, here[1])",
+        "rows = here",
+        "tests/test_correlated.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated.py",
+        "octave, row = np.nonzero((reach >= self.best) & (counts > 0))",
+        "octave, row = np.nonzero((reach >= 1.05 * self.best) & (counts > 0))",
+        "tests/test_correlated.py --fast",
+    ),
+    # The choice of settings
+    Mutation(
+        "rankseg/evaluation/tuning/candidates.py",
+        'return (gains >= 0) | (presence != "both")',
+        'return (gains >= -1) | (presence != "both")',
+        "tests/test_tuning.py -k refused",
+    ),
+    Mutation(
+        "rankseg/evaluation/tuning/candidates.py",
+        "key = (config.metric, config.smooth, config.solver, correlation, active)",
+        "key = (config.metric, config.smooth, config.solver, active)",
+        "tests/test_tuning.py -k scorer",
+    ),
+    Mutation(
+        "rankseg/evaluation/tuning/run.py",
+        "outcomes = _outcomes(candidates, scores[~mine], others, classes, metric, presence)",
+        "outcomes = _outcomes(candidates, scores[mine], others, classes, metric, presence)",
+        "tests/test_tuning.py -k share",
     ),
 ]
 
