@@ -705,8 +705,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/evaluation/tuning/run.py",
-        "if outcome.behind <= outcome.behind_error",
-        "if outcome.behind <= 2 * outcome.behind_error",
+        "and outcome.behind <= outcome.behind_error",
+        "and outcome.behind <= 2 * outcome.behind_error",
         "tests/test_tuning.py -k standard_error",
     ),
     Mutation(
@@ -717,8 +717,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/evaluation/tuning/outcomes.py",
-        "for outcome in sorted(self.outcomes, key=lambda outcome: outcome.behind):",
-        "for outcome in sorted(self.outcomes, key=lambda outcome: -outcome.behind):",
+        "for outcome in sorted(self.outcomes, key=lambda one: (not one.admitted, one.behind)):",
+        "for outcome in sorted(self.outcomes, key=lambda one: (not one.admitted, -one.behind)):",
         "tests/test_tuning.py -k leaders",
     ),
     Mutation(

@@ -186,7 +186,9 @@ def evaluate(
                     output_mode=found_mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
                     **_solver_params(unassigned_policy, refine, void_index),
-                    correlation=correlation and numbers(correlation, "--correlation"),
+                    correlation=None
+                    if correlation is None
+                    else numbers(correlation, "--correlation"),
                 )
                 if config is not None:
                     methods += (_configured(config, found_mode),)
