@@ -52,7 +52,7 @@ def main() -> None:
         seen, unseen = (Frames(Path(folder, "camvid_espnet"), name) for name in (first, second))
         say(f"tuning on {first} ...")
         tuning = tune(seen)
-        argmax, pruned, untuned = default_methods(metrics=["dice"])
+        argmax, pruned, untuned = default_methods(["dice"], correlation=0.0)
         tuned = Method("tuned", RankSEG.from_config(tuning.config))
         found = evaluate(unseen, methods=[argmax, pruned, untuned, tuned])
         print(f"\nTuned on {len(seen)} frames of {first}: {tuning.chosen.candidate.name}. ", end="")

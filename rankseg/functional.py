@@ -93,7 +93,8 @@ def rankseg(
     **solver_params
         For RMA: `correlation` in [0, 0.95] or 1 (default 0), one value or one for each class, of
         the pixels of a row: 0 takes them as independent, which those of networks seldom are; 0.5
-        keeps nearly all of the gain and loses nothing where that hurts (docs/correlation.md).
+        keeps nearly all of the gain, and nearly none of the loss where that hurts
+        (docs/correlation.md).
         For RMA and exact, multiclass: `unassigned_policy` ("max_score" or "void") says what
         becomes of a pixel that no class selected, the class that gains most or `void_index`
         (default 255, outside of [0, class); also what `valid` writes, for argmax too).

@@ -98,6 +98,10 @@ class ProbabilityMap:
         every = (..., *[slice(None, None, stride)] * len(self.spatial))
         return self._with(lambda part: part[every])
 
+    def of_samples(self, samples: slice) -> "ProbabilityMap":
+        """Return the map of some samples."""
+        return self._with(lambda part: part[samples, ...])
+
     def row_map(self, b: int, c: int) -> "ProbabilityMap":
         """Return the map of one row."""
         return self._of_class(slice(b, b + 1), c)

@@ -41,7 +41,8 @@ class Dice:
     def score(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f."""
         denominator = mass + size + self.smooth
-        return 2 * overlap / (denominator + 1) + ratio(self.smooth, denominator)
+        score = 2 * overlap / (denominator + 1)
+        return score + ratio(self.smooth, denominator) if self.smooth else score
 
     def odds(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f / (1 - f), which orders masks as f does.
@@ -77,7 +78,7 @@ class Dice:
         ratio_now = overlap / (denominator + 1)
         ratio_then = (overlap + added) / (denominator + least + 1)
         larger = ratio_now + (ratio_then - ratio_now) * (ratio_then > ratio_now)
-        return 2 * larger + ratio(self.smooth, denominator)
+        return 2 * larger + ratio(self.smooth, denominator) if self.smooth else 2 * larger
 
     def undecided(self, mass: Array) -> Array:
         """Return delta with g* <= f* <= g* + delta.

@@ -110,7 +110,7 @@ def _check_pruning(value: Any) -> float | tuple[float, ...]:
 
 
 def _check_correlation(value: Any, solver: str, refine: int) -> float | tuple[float, ...]:
-    found = _each_class("correlation", value, _one_correlation)
+    found = _each_class("correlation", value, one_correlation)
     if np.any(found) and solver != "RMA":
         raise ValueError(
             f"correlation must be 0 with solver {solver!r}, found {value!r}: "
@@ -124,7 +124,8 @@ def _check_correlation(value: Any, solver: str, refine: int) -> float | tuple[fl
     return found
 
 
-def _one_correlation(name: str, value: Any) -> float:
+def one_correlation(name: str, value: Any) -> float:
+    """Check one correlation."""
     value = number(name, value, 0, 1)
     if LARGEST < value < 1:
         raise ValueError(f"{name} must be in [0, {LARGEST}] or 1, found {value!r}")

@@ -729,8 +729,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/evaluation/tuning/run.py",
-        "if outcome.behind <= outcome.behind_error",
-        "if outcome.behind <= 2 * outcome.behind_error",
+        "and outcome.behind <= outcome.behind_error",
+        "and outcome.behind <= 2 * outcome.behind_error",
         "tests/test_tuning.py -k standard_error",
     ),
     Mutation(
@@ -741,8 +741,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/evaluation/tuning/outcomes.py",
-        "for outcome in sorted(self.outcomes, key=lambda outcome: outcome.behind):",
-        "for outcome in sorted(self.outcomes, key=lambda outcome: -outcome.behind):",
+        "for outcome in sorted(self.outcomes, key=lambda one: (not one.admitted, one.behind)):",
+        "for outcome in sorted(self.outcomes, key=lambda one: (not one.admitted, -one.behind)):",
         "tests/test_tuning.py -k leaders",
     ),
     Mutation(
@@ -1082,14 +1082,14 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/solvers/correlated.py",
-        "return self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]",
-        "return self._reach(above, ceiling, added, self.mass[row]) > 1.1 * self.best[row]",
+        "kept = reach >= self.best[row]",
+        "kept = reach > 1.1 * self.best[row]",
         "tests/test_correlated.py --fast",
     ),
     Mutation(
         "rankseg/solvers/correlated_labels.py",
-        "size[i] = solution.size[b, c] - size[i]",
-        "size[i] = solution.size[b, c]",
+        "size = solution.size[these] - shared_size",
+        "size = solution.size[these]",
         "tests/test_correlated.py --fast",
     ),
     # Folders of nnU-Net
@@ -1266,6 +1266,37 @@ MUTATIONS = [
         'return not (cases.has_void or is_explicit(context, "void_index"))',
         'return not is_explicit(context, "void_index")',
         "tests/test_evaluation_nnunet.py",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated_labels.py",
+        "rows = (here[0] + samples.start, here[1])",
+        "rows = here",
+        "tests/test_correlated.py --fast",
+    ),
+    Mutation(
+        "rankseg/solvers/correlated.py",
+        "octave, row = np.nonzero((reach >= self.best) & (counts > 0))",
+        "octave, row = np.nonzero((reach >= 1.05 * self.best) & (counts > 0))",
+        "tests/test_correlated.py --fast",
+    ),
+    # The choice of settings
+    Mutation(
+        "rankseg/evaluation/tuning/candidates.py",
+        'return (gains >= 0) | (presence != "both")',
+        'return (gains >= -1) | (presence != "both")',
+        "tests/test_tuning.py -k refused",
+    ),
+    Mutation(
+        "rankseg/evaluation/tuning/candidates.py",
+        "key = (config.metric, config.smooth, config.solver, correlation, active)",
+        "key = (config.metric, config.smooth, config.solver, active)",
+        "tests/test_tuning.py -k scorer",
+    ),
+    Mutation(
+        "rankseg/evaluation/tuning/run.py",
+        "outcomes = _outcomes(candidates, scores[~mine], others, classes, metric, presence)",
+        "outcomes = _outcomes(candidates, scores[mine], others, classes, metric, presence)",
+        "tests/test_tuning.py -k share",
     ),
 ]
 

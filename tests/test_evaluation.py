@@ -89,7 +89,7 @@ def test_scores_and_gains_are_those_of_a_direct_loop(shape):
 def test_the_methods_do_differ_on_these_cases():
     evaluation = evaluate(make_cases(), bootstrap=10)
     gains = {r.gain for r in evaluation.results if r.method != "argmax"}
-    assert len(gains) == 3 * 4  # so that the test above compares different things
+    assert len(gains) == 5 * 4  # so that the test above compares different things
     assert evaluation.result("argmax", "dice", "label").gain == 0
 
 
@@ -128,6 +128,17 @@ def test_default_methods_by_metric_and_solver():
     expected = RankSEG("iou", solver="exact", pruning_prob=0.3, refine=2)(probs)
     np.testing.assert_array_equal(methods[2].predict(probs), expected)
     assert repr(methods[2].predict) != repr(methods[3].predict)
+
+
+def test_rma_is_compared_without_and_with_a_correlation():
+    names = [method.name for method in default_methods(["iou"], ["exact", "RMA"])]
+    assert names[2:] == ["RankSEG IoU, exact", "RankSEG IoU", "RankSEG IoU, correlation 0.5"]
+    methods = default_methods(["iou"])
+    assert "correlation" not in repr(methods[2].predict)
+    assert "correlation=0.5" in repr(methods[3].predict)
+    asked = default_methods(["iou"], correlation=0.85)
+    assert [method.name for method in asked[2:]] == ["RankSEG IoU"]
+    assert "correlation=0.85" in repr(asked[2].predict)
 
 
 def pruned(mode, pruning):

@@ -45,7 +45,6 @@ from .folders import (
     names_of,
 )
 from .options import (
-    CORRELATION,
     NO_ACTIVATION,
     PRUNING,
     SCORES_PANEL,
@@ -53,7 +52,6 @@ from .options import (
     ActivationOption,
     BinaryOption,
     CheckSumsOption,
-    CorrelationOption,
     FoundModeOption,
     OverwriteOption,
     PolicyOption,
@@ -61,7 +59,6 @@ from .options import (
     PruningOption,
     RefineOption,
     ScaleOption,
-    correlated,
     numbers,
     one_of,
 )
@@ -101,7 +98,15 @@ def evaluate(
     pruning_prob: PruningOption = PRUNING,
     unassigned_policy: PolicyOption = None,
     refine: RefineOption = None,
-    correlation: CorrelationOption = CORRELATION,
+    correlation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R[,R...]",
+            help="Correlation of the pixels of a class, in [0, 0.95] or 1, for RMA; a list with "
+            "commas gives each class its own. Rows for 0 and for 0.5 if not given.",
+            rich_help_panel=SEGMENTATION,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -181,7 +186,9 @@ def evaluate(
                     output_mode=found_mode,
                     pruning_prob=numbers(pruning_prob, "--pruning-prob"),
                     **_solver_params(unassigned_policy, refine, void_index),
-                    **correlated(correlation),
+                    correlation=None
+                    if correlation is None
+                    else numbers(correlation, "--correlation"),
                 )
                 if config is not None:
                     methods += (_configured(config, found_mode),)

@@ -64,8 +64,9 @@ def tune(
         str,
         one_of(
             TARGETS,
-            help="Classes that the score of a case is averaged over: those in its label, those in "
-            "label or prediction, or the mean of these two.",
+            help="Classes that the score of a case is averaged over: those in its label, or those "
+            "in label or prediction; both stands for those in the label, among candidates that are "
+            "not below argmax over those in label or prediction.",
             rich_help_panel=SCORES_PANEL,
         ),
     ] = next(iter(TARGETS)),
@@ -119,11 +120,11 @@ def tune(
 ) -> None:
     """Choose settings on your own validation data, or learn that argmax should stay.
 
-    Tries argmax and RankSEG with several pruning probabilities, after no calibration,
-    temperature and vector scaling, by cross-validation, and takes the simplest candidate within
-    one standard error of the best. The file is for rankseg predict --config, for rankseg evaluate
-    --config, and for RankSEG.from_config in Python. Cases that cannot be used are listed at the
-    end, and the exit code is then 1.
+    Tries argmax and RankSEG with several correlations and pruning probabilities, after no
+    calibration, temperature and vector scaling, by cross-validation, and takes the simplest
+    candidate within one standard error of the best. The file is for rankseg predict --config, for
+    rankseg evaluate --config, and for RankSEG.from_config in Python. Cases that cannot be used are
+    listed at the end, and the exit code is then 1.
     """
     with one_line_errors():
         check_output(output, SUFFIXES, overwrite)
@@ -176,8 +177,13 @@ def tune(
 
 def print_tuning(tuning: Tuning, console: Console) -> None:
     """Print the best candidate of each kind, and the choice in plain words."""
-    words, numbers = ("method", "scaling", "pruning"), ("label", "either", "gain", "to best")
-    table = new_table("The best pruning of each kind", (*words, *numbers, ""), words)
+    words, numbers = (
+        ("method", "corr.", "scaling", "pruning"),
+        ("label", "either", "gain", "to best"),
+    )
+    table = new_table(
+        "RankSEG for Dice or IoU, or argmax: the best of each kind", (*words, *numbers, ""), words
+    )
     for outcome in tuning.leaders():
         chosen = outcome is tuning.chosen
         table.add_row(*_line(outcome), "◀" if chosen else "", style="bold" if chosen else "")
@@ -194,7 +200,8 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
 def _line(outcome: Outcome) -> tuple[str, ...]:
     candidate = outcome.candidate
     return (
-        candidate.method,
+        candidate.method.removeprefix("RankSEG "),
+        f"{candidate.correlation:g}" if candidate.correlation else "",
         candidate.calibration,
         candidate.pruning,
         f"{100 * outcome.label:.2f}",

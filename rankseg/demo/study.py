@@ -129,7 +129,7 @@ def run_study(
 
 def compare(title: str, probs: np.ndarray, truth: np.ndarray) -> Case:
     """Compare argmax with RankSEG on probabilities (number, class, *spatial) with known labels."""
-    argmax, _, *rankseg = default_methods()  # without the argmax with pruning
+    argmax, _, *rankseg = default_methods(correlation=0.0)  # without the argmax with pruning
     cases = (
         evaluation.Case(f"{i:06}", *pair, group=f"{i:06}")
         for i, pair in enumerate(zip(probs, truth, strict=True))

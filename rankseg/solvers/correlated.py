@@ -45,7 +45,8 @@ of 10^5; sums of 16-bit fractions fit 32 bits up to here.
 CHUNK = 2**18
 """Numbers that one operation of the search touches."""
 
-_CELLS = -(-(BINS - 1) // STEP)
+_OCTAVES = factor.BINNING.octaves + 1  # the last holds the value 1 alone
+_CELLS = _OCTAVES * OCTAVE
 _PADDING = _CELLS * STEP - (BINS - 1)
 
 
@@ -216,58 +217,88 @@ class _Chunk:
 
     def look_at_cells(self) -> None:
         """Find the best mask that ends at a cell, and the cells that can have a better one."""
-        self._sum_cells()
-        best = np.zeros(len(self.numbers))
-        self.size, self.inside = best.copy(), np.zeros_like(self.mass)
+        counts, size, overlap = self._sum_octaves()
+        self.mass = overlap[0]
+        self.size, self.inside = np.zeros(len(self.numbers)), np.zeros_like(self.mass)
         self.best = self._score(self.size, self.inside, self.mass)
-        self.threshold = np.full(len(best), np.inf, self.search.dtype)
-        ends = np.append(np.arange(0, _CELLS, OCTAVE), _CELLS)
-        every = np.arange(len(best))[:, None]
-        self._take_cells(*np.broadcast_arrays(every, ends[:-1]))
-        possible = self._cells_reach(every, ends[:-1], ends[1:])
-        possible = np.repeat(possible, np.diff(ends), axis=1) & (self.cell_counts > 0)
-        row, cell = np.nonzero(possible)
-        self._take_cells(row, cell)
-        kept = self._cells_reach(row, cell, cell + 1)
+        self.threshold = np.full(len(self.size), np.inf, self.search.dtype)
+        octave, row = np.indices(counts.shape).reshape(2, -1)
+        self._take_ends(row, octave * OCTAVE, size[:-1], overlap[:-1])
+        above, added = (size[1:], overlap[1:]), overlap[:-1] - overlap[1:]
+        reach = self._reach(above, self._ceiling(OCTAVE)[:, None], added, self.mass)
+        octave, row = np.nonzero((reach >= self.best) & (counts > 0))
+        above = size[octave + 1, row], overlap[octave + 1, row]
+        counts, size, overlap = self._sum_cells(octave, row, *above)
+        pair, inner = np.nonzero(counts)
+        row, cell, ends = row[pair], octave[pair] * OCTAVE + inner, (pair, inner)
+        self._take_ends(row, cell, size[ends], overlap[ends])
+        self.above = size[pair, inner + 1], overlap[pair, inner + 1]
+        added = overlap[ends] - self.above[1]
+        reach = self._reach(self.above, self._ceiling(1)[cell], added, self.mass[row])
+        kept = reach >= self.best[row]
         self.row, self.cell = row[kept], cell[kept]
+        self.above = self.above[0][kept], self.above[1][kept]
 
-    def _sum_cells(self) -> None:
-        swap = (1, 0, 2)
-        content = (
-            self.counts.transpose(swap) @ self.low + self.fractions.transpose(swap) @ self.slope
+    def _sum_octaves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return pixels in each octave, and pixels and sums from there up: (octave, row, ...)."""
+        shape = (len(self.numbers), _OCTAVES, -1)
+        counts, fractions = (
+            part.reshape(shape).swapaxes(0, 1) for part in (self.counts, self.fractions)
         )
-        self.cell_overlap = _sums_from_above(content.transpose(swap))
-        self.cell_counts = self.counts.sum(axis=2)
-        self.cell_size = _sums_from_above(self.cell_counts)
-        self.mass = self.cell_overlap[:, 0]
+        low, slope = (part.reshape(_OCTAVES, -1, part.shape[-1]) for part in (self.low, self.slope))
+        content = counts @ low + fractions @ slope
+        number = counts.sum(axis=2)
+        return number, _sums_from_above(number[None])[0], _sums_from_above(content[None])[0]
 
-    def _take_cells(self, row: np.ndarray, cell: np.ndarray) -> None:
-        size, overlap = self.cell_size[row, cell], self.cell_overlap[row, cell]
-        score = self._score(size, overlap, self.mass[row])
-        threshold = factor.threshold_of(1 + cell * STEP, self.search.dtype)
+    def _sum_cells(
+        self, octave: np.ndarray, row: np.ndarray, size: np.ndarray, overlap: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Do the same for the cells of some octaves, sorted: (pair, cell, ...).
+
+        `size` and `overlap` are those above each octave.
+        """
+        content = np.empty((len(row), OCTAVE, len(self.weight)))
+        number = np.empty((len(row), OCTAVE))
+        bounds = np.searchsorted(octave, np.arange(_OCTAVES + 1))
+        for i in np.unique(octave):
+            pairs = slice(bounds[i], bounds[i + 1])
+            cells = slice(i * OCTAVE, (i + 1) * OCTAVE)
+            counts, fractions = (
+                part[row[pairs], cells].swapaxes(0, 1) for part in (self.counts, self.fractions)
+            )
+            found = counts @ self.low[cells] + fractions @ self.slope[cells]
+            content[pairs] = found.swapaxes(0, 1)
+            number[pairs] = counts.sum(axis=2).T
+        return (
+            number,
+            _sums_from_above(number) + size[:, None],
+            _sums_from_above(content) + overlap[:, None],
+        )
+
+    def _ceiling(self, cells: int) -> np.ndarray:
+        """Return f at the upper end of so many cells in a row, of each such."""
+        last = slice(cells - 1, None, cells)
+        return self.low[last, -1] + self.slope[last, -1]
+
+    def _take_ends(
+        self, row: np.ndarray, cell: np.ndarray, size: np.ndarray, overlap: np.ndarray
+    ) -> None:
+        threshold = factor.threshold_of(np.minimum(1 + cell * STEP, BINS), self.search.dtype)
+        score = self._score(size, overlap, self.mass if size.ndim > 1 else self.mass[row])
         shape = (-1, overlap.shape[-1])
-        self._take(
-            row.reshape(-1),
-            score.reshape(-1),
-            size.reshape(-1),
-            overlap.reshape(shape),
-            threshold.reshape(-1),
-        )
-
-    def _cells_reach(self, row: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Tell whether a mask that ends in these cells can be better than the best."""
-        above = self.cell_size[row, last], self.cell_overlap[row, last]
-        added = self.cell_overlap[row, first] - above[1]
-        ceiling = self.low[last - 1, -1] + self.slope[last - 1, -1]
-        return self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]
+        self._take(row, score.reshape(-1), size.reshape(-1), overlap.reshape(shape), threshold)
 
     def look_into_cells(self) -> None:
         """Find the best that ends at a bin, in the cells that can have a better one."""
         row, cell = self.row, self.cell
         counts, fractions = self.counts[row, cell], self.fractions[row, cell]
-        content = counts[..., None] * self.low[cell] + fractions[..., None] * self.slope[cell]
-        overlap = _sums_from_above(content) + self.cell_overlap[row, cell + 1][:, None]
-        size = _sums_from_above(counts) + self.cell_size[row, cell + 1][:, None]
+        content, rise = self.low[cell], self.slope[cell]
+        content *= counts[..., None]
+        rise *= fractions[..., None]
+        content += rise
+        overlap = _sums_from_above(content)
+        overlap += self.above[1][:, None]
+        size = _sums_from_above(counts) + self.above[0][:, None]
         score = self._score(size, overlap, self.mass[row][:, None])[:, :-1]
         score[counts == 0] = -1.0
         inner = STEP - 1 - np.argmax(score[:, ::-1], axis=1)
@@ -284,12 +315,15 @@ class _Chunk:
 
     def find_bins(self, first: np.ndarray, last: np.ndarray) -> None:
         """Find the bins where a mask that ends inside can be better, and their range."""
-        above = self.bin_size[:, 1:], self.bin_overlap[:, 1:]
-        added = self.bin_overlap[:, :-1] - above[1]
-        ceiling = self.low[self.cell] + self.slope[self.cell]
-        reach = self._reach(above, ceiling, added, self.mass[self.row][:, None])
-        self.open = (reach >= self.best[self.row][:, None]) & (self.bin_counts > 1)
+        self.open = self.bin_counts > 1
         pair, inner = np.nonzero(self.open)
+        above = self.bin_size[pair, inner + 1], self.bin_overlap[pair, inner + 1]
+        added = self.bin_overlap[pair, inner] - above[1]
+        cell, row = self.cell[pair], self.row[pair]
+        ceiling = self.low[cell, inner] + self.slope[cell, inner]
+        kept = self._reach(above, ceiling, added, self.mass[row]) >= self.best[row]
+        self.open[pair, inner] = kept
+        pair, inner = pair[kept], inner[kept]
         bins, row = 1 + self.cell[pair] * STEP + inner, self.numbers[self.row[pair]]
         np.minimum.at(first, row, bins)
         last[row] = 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import arrays, factor
 from ..arrays import Array, device
+from ..maps import ProbabilityMap
 from ..objectives import Objective, ratio
 from ..rows import BlockRows, Rows
 from . import correlated_traced
@@ -19,54 +20,69 @@ from .block_labels import LabelSlab
 from .correlated import CorrelatedSolution, read_histogram
 from .correlated_traced import TracedSolution
 
+Row = tuple[np.ndarray, np.ndarray]
+"""Samples and classes of some rows: two integer arrays of one length."""
+
 
 def growth(
     solution: CorrelatedSolution,
     objective: Objective,
-    sample: int,
-    classes: list[int],
-    size: list[float],
+    rows: Row,
+    size: np.ndarray,
     overlap: list[np.ndarray],
     bins: np.ndarray | slice = slice(None),
 ) -> np.ndarray:
-    """Return what one more pixel of each bin adds to the objective of each class: (class, bin).
+    """Return what one more pixel of each bin adds to the objective of each row: (row, bin).
 
     `size` and `overlap`, the latter at the nodes, are those of the pixels that a class alone has.
     A factor common to the classes decides nothing, and taking it out keeps 1e-300 apart in float32.
     """
-    rho = solution.rho[sample, classes]
-    parts = [
-        objective.increment(count, inside, solution.whole[sample, c])
-        for c, count, inside in zip(classes, size, overlap, strict=True)
-    ]
-    largest = max(slope.max() for slope, *_ in parts)
-    result = np.empty((len(classes), len(factor.EDGES[bins])))
-    for value in np.unique(rho):
-        table = factor.table(float(value))
+    rho, samples = solution.rho[rows], rows[0]
+    groups = [np.flatnonzero(rho == value) for value in np.unique(rho)]
+    parts = [_increments(solution, objective, rows, size, overlap, which) for which in groups]
+    largest = np.zeros(len(solution.rho))
+    for which, (slope, *_) in zip(groups, parts, strict=True):
+        np.maximum.at(largest, samples[which], slope.max(axis=1))
+    result = np.empty((len(rho), len(factor.EDGES[bins])))
+    for which, (slope, offset, *curve) in zip(groups, parts, strict=True):
+        table = factor.table(float(rho[which[0]]))
         f = table.low[bins] + table.slope[bins] / 2
-        for i in np.flatnonzero(rho == value):
-            slope, offset, *curve = parts[i]
-            slope, offset = table.weight * (slope / largest), table.weight * (offset / largest)
-            if curve:
-                result[i] = ratio(slope * f - offset, 1 - curve[0] * f).sum(axis=1)
-            else:
-                result[i] = f @ slope - offset.sum()
+        scale = table.weight / largest[samples[which], None]
+        slope, offset = scale * slope, scale * offset
+        if not curve:
+            result[which] = slope @ f.T - offset.sum(axis=1, keepdims=True)
+            continue
+        for i, *row in zip(which, slope, offset, curve[0], strict=True):
+            result[i] = ratio(row[0] * f - row[1], 1 - row[2] * f).sum(axis=1)
     return result
 
 
+def _increments(
+    solution: CorrelatedSolution,
+    objective: Objective,
+    rows: Row,
+    size: np.ndarray,
+    overlap: list[np.ndarray],
+    which: np.ndarray,
+) -> tuple[Array, ...]:
+    mass = np.stack(solution.whole[rows][which].tolist())
+    inside = np.stack([overlap[i] for i in which])
+    return objective.increment(size[which, None], inside, mass)
+
+
 def _sums_at_nodes(
-    solution: CorrelatedSolution, sample: int, classes: list[int], counts: Array, sums: Array
-) -> tuple[list[float], list[np.ndarray]]:
-    """Return how many pixels a histogram of (class, bin) has, and their sums at the nodes."""
+    solution: CorrelatedSolution, rows: Row, counts: Array, sums: Array
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return how many pixels a histogram of (row, bin) has, and their sums at the nodes."""
     used = np.flatnonzero(counts.any(axis=0))
-    rho, counts, sums = solution.rho[sample, classes], counts[:, used], sums[:, used]
-    overlap: list[np.ndarray] = [np.zeros(0)] * len(classes)
+    rho, counts, sums = solution.rho[rows], counts[:, used], sums[:, used]
+    overlap: list[np.ndarray] = [np.zeros(0)] * len(rho)
     for value in np.unique(rho):
         table, which = factor.table(float(value)), np.flatnonzero(rho == value)
         found = counts[which] @ table.low[used] + sums[which] @ table.slope[used]
         for i, part in zip(which, found, strict=True):
             overlap[i] = part
-    return (counts * (used > 0)).sum(axis=1).tolist(), overlap
+    return (counts * (used > 0)).sum(axis=1), overlap
 
 
 @singledispatch
@@ -77,20 +93,34 @@ def labels(
     void_index: int | None,
 ) -> Array:
     """Return the class of each pixel: int64, (batch, *spatial), as `assignment.labels` does."""
-    source, xp = rows.source, rows.source.xp
+    every = slice(0, rows.shape[0])
+    return _labels_at_once(rows, solution, objective, void_index, rows.source, every)
+
+
+def _labels_at_once(
+    rows: Rows,
+    solution: CorrelatedSolution | TracedSolution,
+    objective: Objective,
+    void_index: int | None,
+    source: ProbabilityMap,
+    samples: slice,
+) -> Array:
+    # `source` is the map of these samples.
+    xp = source.xp
     p = source.read(...)
-    mask = p > source.broadcast(solution.threshold)
+    mask = p > source.broadcast(solution.threshold[samples, ...])
     votes = xp.sum(xp.astype(mask, xp.int32), axis=1, keepdims=True, dtype=xp.int32)
     alone = mask & (votes == 1)
     zero = xp.zeros((), dtype=p.dtype, device=device(p))
     inside = xp.where(alone, p, zero)
+    eligible = eligible_classes(rows, solution.active)[samples, ...]
     if isinstance(solution, TracedSolution):
         table = correlated_traced.growth(rows, solution, objective, inside)
     else:
-        table = _tables(rows, solution, objective, inside)
+        table = _tables(solution, objective, source, samples, np.asarray(eligible), inside)
     index, _ = arrays.bins_of(xp, p, factor.BINNING)
     gain = arrays.look_up(xp, table, index, source.dtype)
-    chosen = rows.source.broadcast(eligible_classes(rows, solution.active)) > 0
+    chosen = source.broadcast(eligible) > 0
     winner = xp.argmax(_allowed(xp, gain, mask, chosen & (votes == 0)), axis=1)
     if void_index is None:
         return winner
@@ -99,17 +129,21 @@ def labels(
 
 
 def _tables(
-    rows: Rows, solution: CorrelatedSolution, objective: Objective, inside: Array
+    solution: CorrelatedSolution,
+    objective: Objective,
+    source: ProbabilityMap,
+    samples: slice,
+    eligible: np.ndarray,
+    inside: Array,
 ) -> np.ndarray:
     """Return `growth` of every row, given the probabilities that a class alone has."""
-    ndim = len(rows.source.spatial)
-    found = arrays.histogram(rows.source.xp, inside, ndim, solution.binning, True)
+    found = arrays.histogram(source.xp, inside, len(source.spatial), solution.binning, True)
     counts, sums = read_histogram(found, solution.binning)
-    table = np.zeros((*rows.shape, factor.BINS))
-    for b, chosen in enumerate(eligible_classes(rows, solution.active)):
-        classes = np.flatnonzero(chosen).tolist()
-        alone = _sums_at_nodes(solution, b, classes, counts[b, classes], sums[b, classes])
-        table[b, classes] = growth(solution, objective, b, classes, *alone)
+    table = np.zeros((*eligible.shape, factor.BINS))
+    here = np.nonzero(eligible)
+    rows = (here[0] + samples.start, here[1])
+    alone = _sums_at_nodes(solution, rows, counts[here], sums[here])
+    table[here] = growth(solution, objective, rows, *alone)
     return table
 
 
@@ -125,6 +159,14 @@ def _labels_in_blocks(
     # The same, slab by slab: the masks settle most pixels, and only the others are looked up.
     source = rows.source
     result = np.empty((source.batch, *source.spatial), dtype=np.int64)
+    together = rows.block // (source.pixels * source.classes)
+    if together > 1:
+        for first in range(0, source.batch, together):
+            samples = slice(first, min(first + together, source.batch))
+            some = source.of_samples(samples)
+            found = _labels_at_once(rows, solution, objective, void_index, some, samples)
+            result[samples] = found
+        return result
     eligible = eligible_classes(rows, solution.active)
     for b, chosen in enumerate(eligible):
         classes = np.flatnonzero(chosen).tolist()
@@ -140,13 +182,14 @@ def _labels_in_blocks(
                 found = arrays.histogram(np, inside, 1, solution.binning, True)
                 shared += read_histogram(found, solution.binning)
                 used[arrays.bins_of(np, p, factor.BINNING)[0]] = True
-        size, overlap = _sums_at_nodes(solution, b, classes, *shared)
+        these = (np.full(len(classes), b), np.array(classes))
+        shared_size, overlap = _sums_at_nodes(solution, these, *shared)
+        size = solution.size[these] - shared_size
         for i, c in enumerate(classes):
-            size[i] = solution.size[b, c] - size[i]
             overlap[i] = np.maximum(solution.inside[b, c] - overlap[i], 0) * (size[i] > 0)
         bins = np.flatnonzero(used)
         table = np.full((len(classes), factor.BINS), -np.inf)
-        table[:, bins] = growth(solution, objective, b, classes, size, overlap, bins)
+        table[:, bins] = growth(solution, objective, these, size, overlap, bins)
         for slab in slabs:
             part = result[b : b + 1][(slice(None), *slab.slab)]
             part[...] = slab.chosen

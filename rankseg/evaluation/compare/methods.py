@@ -10,6 +10,9 @@ from .scores import TITLES
 
 BASELINES = {"multiclass": "argmax", "multilabel": "threshold"}
 
+CORRELATION = 0.5
+"""What to try where nobody has tuned (docs/correlation.md)."""
+
 
 class Method(NamedTuple):
     """A name and a function of probabilities (1, class, *spatial).
@@ -28,6 +31,7 @@ def default_methods(
     *,
     output_mode: str = "multiclass",
     pruning_prob: float | Sequence[float] = 0.5,
+    correlation: float | Sequence[float] | None = None,
     **solver_params: Any,
 ) -> tuple[Method, ...]:
     """Return the baseline, the baseline with pruning, and RankSEG for each metric and solver.
@@ -46,6 +50,9 @@ def default_methods(
     pruning_prob : float or sequence of float, default 0.5
         A class whose largest probability in a case is not above this is left out of it. One
         value, or one for each class.
+    correlation : float or sequence of float, optional
+        Correlation of pixels, one value or one for each class. By default RMA is compared
+        without and with one of 0.5, and with `refine` without alone.
     **solver_params
         Further parameters of `RankSEG`.
 
@@ -62,10 +69,13 @@ def default_methods(
     Examples
     --------
     >>> from rankseg.evaluation import default_methods
-    >>> [method.name for method in default_methods(metrics=["dice"], solvers=["RMA", "exact"])]
-    ['argmax', 'argmax, pruned', 'RankSEG Dice', 'RankSEG Dice, exact']
+    >>> [method.name for method in default_methods(metrics=["dice"])]
+    ['argmax', 'argmax, pruned', 'RankSEG Dice', 'RankSEG Dice, correlation 0.5']
     """
     output_mode = choice("output_mode", output_mode, MODES)
+    both = correlation is None and not solver_params.get("refine")
+    if correlation is not None:
+        solver_params["correlation"] = correlation
     name = BASELINES[output_mode]
     shared: Any = {"output_mode": output_mode, "pruning_prob": pruning_prob}
     baseline: Any = {"metric": "accuracy", "output_mode": output_mode}
@@ -76,5 +86,10 @@ def default_methods(
             chosen: Any = {"metric": choice("metrics", metric, TITLES), "solver": solver}
             segment = RankSEG(**chosen, **shared, **solver_params)
             suffix = "" if segment.solver == "RMA" else f", {segment.solver}"
-            methods.append(Method(f"RankSEG {TITLES[segment.metric]}{suffix}", segment))
+            name = f"RankSEG {TITLES[segment.metric]}{suffix}"
+            methods.append(Method(name, segment))
+            if both and segment.solver == "RMA":
+                chosen["correlation"] = CORRELATION
+                correlated = RankSEG(**chosen, **shared, **solver_params)
+                methods.append(Method(f"{name}, correlation {CORRELATION:g}", correlated))
     return tuple(methods)

@@ -1,7 +1,8 @@
-"""What `tune` chooses among: argmax or RankSEG, pruning and calibration; and how each scores."""
+"""What `tune` chooses among: argmax or RankSEG, its settings, calibration; and how each scores."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from ..compare.methods import BASELINES
 from ..compare.scores import PRESENCES, TITLES, label_form
 
 TARGETS = {
-    "both": "mean over classes in label and over classes in label or prediction",
+    "both": "mean over classes in label, not falling over classes in label or prediction",
     **PRESENCES,
 }
 CALIBRATIONS = ("none", "temperature", "vector")
+CORRELATIONS = (0.0, 0.5, 0.85, 1.0)
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,16 @@ class Candidate:
         return "by class" if self.per_class else f"{self.config.pruning_prob:g}"
 
     @property
+    def correlation(self) -> float:
+        """The correlation of the pixels that RankSEG counts with."""
+        return float(self.config.solver_params.get("correlation", 0.0))
+
+    @property
     def name(self) -> str:
         """The candidate, in words."""
         parts = [self.method]
+        if self.correlation:
+            parts.append(f"correlation {self.correlation:g}")
         if self.pruning != "none":
             parts.append(f"pruning {self.pruning}")
         if self.calibration != "none":
@@ -71,7 +80,9 @@ class Candidate:
         if self.config.metric == "accuracy":
             count = int(self.prunes)
         else:
-            count = 2 + (self.config != Config(metric, output_mode=self.config.output_mode))
+            default = Config(metric, output_mode=self.config.output_mode)
+            count = 2 + (replace(self.config, solver_params={}) != default)
+            count += self.correlation > 0
         count += {"none": 0, "temperature": 1, "vector": 2 * classes}[self.calibration]
         return count + self.per_class * (classes - 1)
 
@@ -82,17 +93,23 @@ def all_candidates(
     pruning_probs: Sequence[float],
     calibrations: Iterable[str],
     output_mode: str,
+    correlations: Sequence[float] = (0.0,),
 ) -> Iterator[Candidate]:
-    """Yield every combination; the first is the plain argmax, or threshold in multilabel."""
+    """Yield every combination; the first is the plain argmax, or threshold in multilabel.
+
+    Correlations other than 0 are for RMA, which alone takes them.
+    """
     pruned = PRUNED[output_mode]
     for kind in calibrations:
         if kind != "temperature":  # which changes no argmax
             yield Candidate(Config("accuracy", output_mode=output_mode), kind)
         for pruning in pruning_probs:
             yield Candidate(Config("accuracy", 0.0, output_mode, pruned, pruning), kind)
-            for metric in metrics:
-                for solver in solvers:
-                    yield Candidate(Config(metric, 0.0, output_mode, solver, pruning), kind)
+            for metric, solver in product(metrics, solvers):
+                for rho in correlations if solver == "RMA" else (0.0,):
+                    params = {"correlation": rho} if rho else {}
+                    config = Config(metric, 0.0, output_mode, solver, pruning, params)
+                    yield Candidate(config, kind)
 
 
 class Scorer:
@@ -130,7 +147,8 @@ class Scorer:
         """
         # Pruning matters only by the classes that it leaves.
         active = () if config.solver in UNPRUNED else tuple(self.active(config.pruning_prob))
-        key = (config.metric, config.smooth, config.solver, active)
+        correlation = config.solver_params.get("correlation", 0.0)
+        key = (config.metric, config.smooth, config.solver, correlation, active)
         if key not in self.scores:
             found = self.written(RankSEG(**config.arguments))(self.probs)
             counts = (*overlap(found, self.labels, **self.form), self.present)
@@ -162,10 +180,33 @@ def target(scores: np.ndarray, presence: str) -> np.ndarray:
     scores : array, shape (case, ..., 2)
         What `as_presences` returns.
     presence : {"both", "label", "either"}
-        Which score counts: by classes in the label, in label or prediction, or their mean.
+        Which score counts: by classes in the label, for "both" too, or in label or prediction.
 
     Returns
     -------
     array, shape (case, ...)
     """
-    return scores.mean(axis=-1) if presence == "both" else scores[..., int(presence == "either")]
+    return scores[..., int(presence == "either")]
+
+
+def admitted(scores: np.ndarray, reference: np.ndarray, presence: str) -> np.ndarray:
+    """Say which scores may be chosen: all, or for "both" those that cost nothing elsewhere.
+
+    These are not below the reference in the mean over the cases by classes in label or prediction.
+    To maximise the mean of both scores instead gives away much of one for little of the other.
+
+    Parameters
+    ----------
+    scores : array, shape (case, candidate, 2)
+        What `as_presences` returns.
+    reference : array, shape (case, 2)
+        Scores to compare with.
+    presence : {"both", "label", "either"}
+        Which score counts.
+
+    Returns
+    -------
+    bool array, shape (candidate,)
+    """
+    gains = (scores[..., 1] - reference[:, None, 1]).mean(axis=0)
+    return (gains >= 0) | (presence != "both")

@@ -17,9 +17,10 @@ class Outcome:
     """What cross-validation says of one candidate.
 
     `label` and `either` are the samplewise score over the classes in the label, and over those
-    in label or prediction; `score` is the one of them, or their mean, that was asked for. `gain`
-    is that of this score over the plain argmax, and `behind` what it lacks to the best
-    candidate, each with its standard error. All between 0 and 1.
+    in label or prediction; `score` is the one of them that decides, for presence "both" the
+    former. `gain` is that of this score over the plain argmax, and `behind` what it lacks to the
+    best candidate, each with its standard error. All between 0 and 1. `admitted` is false if for
+    "both" it is below argmax in `either`, and cannot be chosen.
     """
 
     candidate: Candidate
@@ -31,6 +32,7 @@ class Outcome:
     gain_error: float
     behind: float
     behind_error: float
+    admitted: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Tuning:
     """The choice, and what it was made from.
 
     `config` holds the chosen settings, fitted to all cases. `outcomes` begins with the plain
-    argmax; `best`, `chosen` and `untuned` (RankSEG with its defaults) are among them. `problems`
-    says why cases were left out, by name.
+    argmax; `best`, `chosen` and `untuned` (RankSEG with its defaults) are among them. `unseen` is
+    the gain, with its standard error, on each fold of what is chosen from the scores of the others.
+    `problems` says why cases were left out, by name.
     """
 
     config: Config
@@ -55,6 +58,8 @@ class Tuning:
     problems: dict[str, str]
     average: Average = IMAGE_FIRST
     census: Census | None = field(default=None, compare=False)
+    unseen: float = 0.0
+    unseen_error: float = 0.0
 
     @property
     def baseline(self) -> Outcome:
@@ -77,12 +82,12 @@ class Tuning:
         return f"{TITLES[self.metric]} of {units} ({words})"
 
     def leaders(self) -> list[Outcome]:
-        """Return the best pruning of each kind of candidate, the best kind first.
+        """Return the best pruning and correlation of each kind of candidate, the best kind first.
 
         What was chosen, and untuned RankSEG, are among them in any case.
         """
         seen, leaders = set(), []
-        for outcome in sorted(self.outcomes, key=lambda outcome: outcome.behind):
+        for outcome in sorted(self.outcomes, key=lambda one: (not one.admitted, one.behind)):
             one = outcome.candidate
             kind = (one.method, one.calibration, one.pruning == "none", one.per_class)
             if kind not in seen or outcome is self.chosen or outcome is self.untuned:
@@ -96,13 +101,15 @@ class Tuning:
         argmax, best, chosen = self.baseline, self.best, self.chosen
         score = f"cross-validated {self.title}"
         if chosen is argmax and best is argmax:
-            return f"Leave {argmax.candidate.name} alone: no candidate has a higher {score}."
+            text = f"Leave {argmax.candidate.name} alone: no candidate has a higher {score}."
+            return text + self._refused
         if chosen is argmax:
-            return (
+            text = (
                 f"Leave {argmax.candidate.name} alone: the best candidate, {best.candidate.name}, "
                 f"is {_points(best.gain, best.gain_error)} better in {score}, which is within "
                 "one standard error."
             )
+            return text + self._refused
         text = (
             f"Use {chosen.candidate.name}: it is {_points(chosen.gain, chosen.gain_error)} better "
             f"than {argmax.candidate.name} in {score}"
@@ -114,7 +121,23 @@ class Tuning:
                 f". The best candidate, {best.candidate.name}, is less simple, and only "
                 f"{_points(chosen.behind, chosen.behind_error)} better"
             )
-        return f"{text}."
+        return (
+            f"{text}. Chosen without the fold that it is scored on, the gain is "
+            f"{_points(self.unseen, self.unseen_error)}.{self._refused}"
+        )
+
+    @property
+    def _refused(self) -> str:
+        """What would be better if it did not lose elsewhere, as a further sentence, if any is."""
+        other = max(self.outcomes, key=lambda outcome: outcome.gain)
+        lost = other.either - self.baseline.either
+        if other.admitted:
+            return ""
+        return (
+            f" {other.candidate.name} is {100 * other.gain:.2f} better than "
+            f"{self.baseline.candidate.name}, and refused for "
+            f"{100 * lost:+.2f} over classes in label or prediction."
+        )
 
     @property
     def caution(self) -> str:
@@ -155,6 +178,7 @@ class Tuning:
             "score_untuned": round(self.untuned.score, 6),
             "gain": round(self.chosen.gain, 6),
             "gain_standard_error": round(self.chosen.gain_error, 6),
+            "gain_unseen": round(self.unseen, 6),
             "version": __version__,
         }
 

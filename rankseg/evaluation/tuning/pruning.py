@@ -7,7 +7,7 @@ import numpy as np
 
 from ...config import Config
 from ..statistics import standard_error
-from .candidates import Scorer, target
+from .candidates import Scorer, admitted, target
 
 
 def trials(scorer: Scorer, config: Config, pruning_probs: Sequence[float]) -> np.ndarray:
@@ -47,8 +47,8 @@ def search(
 ) -> tuple[float, ...]:
     """Return a pruning probability for each class.
 
-    It is the best of those tried, one class at a time, where that raises the mean score by more
-    than its standard error, and `pruning_prob` elsewhere.
+    It is the best of those tried and `admitted`, one class at a time, where that raises the mean
+    score by more than its standard error, and `pruning_prob` elsewhere.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def search(
     before = pruning_probs.index(pruning_prob)
     chosen = []
     for c in range(scores.shape[1]):
-        best = int(np.argmax(scores[:, c].mean(axis=0)))
+        allowed = admitted(results[:, c], results[:, c, before], presence)
+        best = int(np.argmax(np.where(allowed, scores[:, c].mean(axis=0), -np.inf)))
         gains = scores[:, c, best] - scores[:, c, before]
         better = gains.mean() > standard_error(gains, groups)
         chosen.append(float(pruning_probs[best if better else before]))

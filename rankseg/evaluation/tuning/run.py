@@ -2,23 +2,32 @@
 
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from ...config import Config
-from ...settings import MODES, Settings, check_void_index
+from ...settings import MODES, Settings, check_void_index, one_correlation
 from ...validation import choice, number
 from ..averages import Average
 from ..cases.census import Census, add_up
 from ..cases.source import Source
 from ..compare.scores import TITLES
 from ..statistics import standard_error
-from .candidates import CALIBRATIONS, TARGETS, Candidate, all_candidates, target
+from .candidates import (
+    CALIBRATIONS,
+    CORRELATIONS,
+    TARGETS,
+    Candidate,
+    admitted,
+    all_candidates,
+    target,
+)
 from .crossvalidation import CrossValidation, draw_pixels
 from .outcomes import Outcome, Tuning
 
-PRUNING_PROBS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+PRUNING_PROBS = (0.05, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def tune(
@@ -30,6 +39,7 @@ def tune(
     solvers: Sequence[str] = ("RMA",),
     pruning_probs: Sequence[float] = PRUNING_PROBS,
     calibrations: Sequence[str] = CALIBRATIONS,
+    correlations: Sequence[float] = CORRELATIONS,
     per_class: bool = True,
     output_mode: str = "multiclass",
     void_index: int = Settings.void_index,
@@ -46,9 +56,9 @@ def tune(
     """Choose between argmax and RankSEG, and their settings, on cases with known labels.
 
     Candidates are the plain argmax, the argmax of the classes that pruning leaves, and RankSEG
-    with each metric and solver: each with every pruning probability, and after no calibration,
-    temperature scaling and vector scaling. The best of them is also tried with a pruning
-    probability for each class.
+    with each metric, solver and correlation: each with every pruning probability, and after no
+    calibration, temperature scaling and vector scaling. The best of them is also tried with a
+    pruning probability for each class.
 
     Each candidate is scored by cross-validation: what it fits, the calibration and the pruning
     of single classes, is fitted to the other folds. Of those that lack no more than one standard
@@ -65,8 +75,9 @@ def tune(
     metric : {"dice", "iou"}
         Samplewise score that is to be high.
     presence : {"both", "label", "either"}
-        Which classes of a case it is averaged over: those in the label, those in label or
-        prediction, or the mean of these two scores.
+        Which classes of a case it is averaged over: those in the label, or those in label or
+        prediction. With "both" it is those in the label, and only candidates are admitted that
+        are not below argmax over those in label or prediction.
     metrics : sequence of {"dice", "iou"}, optional
         What RankSEG may maximise, by default both.
     solvers : sequence of str
@@ -75,6 +86,8 @@ def tune(
         Pruning probabilities to try; 0.5, the default of RankSEG, always is.
     calibrations : sequence of {"none", "temperature", "vector"}
         Calibrations to try; "none" always is.
+    correlations : sequence of float
+        Correlations of pixels to try with RMA; 0 always is.
     per_class : bool, default True
         Whether to try a pruning probability for each class.
     output_mode : {"multiclass", "multilabel"}
@@ -107,7 +120,8 @@ def tune(
     Notes
     -----
     Scores are of whole images. That of the choice flatters it a little: it was chosen among many
-    by these very scores. And it holds for cases like these: cross-validation within one video or
+    by these very scores. What choices gain on cases they were made without, each fold in turn, is
+    `Tuning.unseen`. And it holds for cases like these: cross-validation within one video or
     hospital says nothing of another.
 
     Examples
@@ -137,7 +151,8 @@ def tune(
         choice("calibrations", kind, CALIBRATIONS) for kind in ("none", *calibrations)
     )
     grid = sorted({0.5, *(number("pruning_probs", p, 0, 1) for p in pruning_probs)})
-    candidates = list(all_candidates(metrics, solvers, grid, kinds, output_mode))
+    rhos = sorted({0.0, *(one_correlation("correlations", r) for r in correlations)})
+    candidates = list(all_candidates(metrics, solvers, grid, kinds, output_mode, rhos))
     only = None if classes is None else tuple(classes)
     mean = Average(average, only, tuple(ignore_classes), empty)
     source = Source(cases, output_mode, check_void_index(void_index), progress, check_sums)
@@ -151,14 +166,17 @@ def tune(
     scores = validation.scores(candidates, metric, "scoring the candidates")
     if per_class:
         means = target(scores, presence).mean(axis=0)
+        means = np.where(admitted(scores, scores[:, 0], presence), means, -np.inf)
         prunable = [i for i, one in enumerate(candidates) if one.prunes]
         base = candidates[max(prunable, key=means.__getitem__)]
         validation.fit_pruning(base, grid, metric, presence)
         candidates.append(replace(base, per_class=True))
         further = validation.scores(candidates[-1:], metric, "scoring the pruning of each class")
         scores = np.concatenate([scores, further], axis=1)
-    outcomes = _outcomes(candidates, scores, source, metric, presence)
+    how = (source.classes or 0, metric, presence)
+    outcomes = _outcomes(candidates, scores, source.groups, *how)
     chosen = _choose(outcomes)
+    unseen = _unseen_gains(candidates, scores, source.groups, validation.folds, *how)
     untuned = Config(metrics[0], output_mode=source.output_mode, solver=solvers[0])
     tuning = Tuning(
         config=replace(
@@ -167,7 +185,10 @@ def tune(
         ),
         outcomes=outcomes,
         chosen=chosen,
-        best=min(outcomes, key=lambda outcome: (outcome.behind, outcome.complexity)),
+        best=min(
+            (outcome for outcome in outcomes if outcome.admitted),
+            key=lambda outcome: (outcome.behind, outcome.complexity),
+        ),
         untuned=next(one for one in outcomes if one.candidate == Candidate(untuned)),
         metric=metric,
         presence=presence,
@@ -177,6 +198,8 @@ def tune(
         problems=source.problems,
         average=mean,
         census=census,
+        unseen=float(unseen.mean()),
+        unseen_error=standard_error(unseen, source.groups),
     )
     return replace(tuning, config=replace(tuning.config, tuned=tuning.record()))
 
@@ -184,26 +207,49 @@ def tune(
 def _outcomes(
     candidates: Sequence[Candidate],
     scores: np.ndarray,
-    source: Source,
+    groups: Sequence[str],
+    classes: int,
     metric: str,
     presence: str,
 ) -> tuple[Outcome, ...]:
     label, either, score = (target(scores, name) for name in ("label", "either", presence))
-    best = score[:, np.argmax(score.mean(axis=0))]
+    allowed = admitted(scores, scores[:, 0], presence)
+    best = score[:, np.argmax(np.where(allowed, score.mean(axis=0), -np.inf))]
     return tuple(
         Outcome(
             candidate=candidate,
-            complexity=candidate.complexity(metric, source.classes or 0),
+            complexity=candidate.complexity(metric, classes),
             label=float(label[:, i].mean()),
             either=float(either[:, i].mean()),
             score=float(score[:, i].mean()),
             gain=float((score[:, i] - score[:, 0]).mean()),
-            gain_error=standard_error(score[:, i] - score[:, 0], source.groups),
+            gain_error=standard_error(score[:, i] - score[:, 0], groups),
             behind=float((best - score[:, i]).mean()),
-            behind_error=standard_error(best - score[:, i], source.groups),
+            behind_error=standard_error(best - score[:, i], groups),
+            admitted=bool(allowed[i]),
         )
         for i, candidate in enumerate(candidates)
     )
+
+
+def _unseen_gains(
+    candidates: Sequence[Candidate],
+    scores: np.ndarray,
+    groups: Sequence[str],
+    folds: np.ndarray,
+    classes: int,
+    metric: str,
+    presence: str,
+) -> np.ndarray:
+    """Return the gain of each case by what is chosen from the scores of the other folds."""
+    gains = np.zeros(len(folds))
+    for fold in np.unique(folds):
+        mine = folds == fold
+        others = list(compress(groups, ~mine))
+        outcomes = _outcomes(candidates, scores[~mine], others, classes, metric, presence)
+        found = target(scores[mine], presence)
+        gains[mine] = found[:, outcomes.index(_choose(outcomes))] - found[:, 0]
+    return gains
 
 
 def _choose(outcomes: Sequence[Outcome]) -> Outcome:
@@ -211,7 +257,8 @@ def _choose(outcomes: Sequence[Outcome]) -> Outcome:
     near = [
         outcome
         for outcome in outcomes
-        if outcome.behind <= outcome.behind_error
+        if outcome.admitted
+        and outcome.behind <= outcome.behind_error
         and (outcome is baseline or outcome.gain > outcome.gain_error)
     ]
     return min(near, key=lambda outcome: (outcome.complexity, outcome.behind))
