@@ -45,8 +45,8 @@ MUTATIONS = [
     # Objectives
     Mutation(
         "rankseg/objectives.py",
-        "return 2 * overlap / (denominator + 1) + ratio(self.smooth, denominator)",
-        "return 2 * overlap / denominator + ratio(self.smooth, denominator)",
+        "score = 2 * overlap / (denominator + 1)",
+        "score = 2 * overlap / denominator",
         "tests/test_rma.py --fast",
     ),
     Mutation(
@@ -118,8 +118,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/opening.py",
-        "return min(eps * max(source.classes, 8), 0.1)",
-        "return eps * max(source.classes, 8)",
+        "return 1e-5 if eps is None else min(eps * max(classes, 8), 0.1)",
+        "return 1e-5 if eps is None else eps * max(classes, 8)",
         "tests/test_validation.py",
     ),
     Mutation(
@@ -344,13 +344,13 @@ MUTATIONS = [
     # Assignment and refinement
     Mutation(
         "rankseg/solvers/assignment.py",
-        "mask |= (source.broadcast(eligible) > 0) & (votes == 0)",
-        "mask |= votes == 0",
+        "mask = mask | ((source.broadcast(eligible) > 0) & (votes == 0))",
+        "mask = mask | (votes == 0)",
         "tests/test_assignment.py -k strict",
     ),
     Mutation(
-        "rankseg/solvers/assignment.py",
-        "allowed = selected | ~selected.any(axis=0)",
+        "rankseg/solvers/block_labels.py",
+        "allowed = selected | (eligible & ~selected.any(axis=0))",
         "allowed = selected",
         "tests/test_assignment.py --fast",
     ),
@@ -772,8 +772,8 @@ MUTATIONS = [
     # The ways of working, and the solvers of the accuracy
     Mutation(
         "rankseg/solvers/rma.py",
-        "if np.all(settled | ~active):",
-        "if np.all(settled):",
+        "if (settled | ~active).all():",
+        "if settled.all():",
         "tests/test_rma.py -k hold_up",
     ),
     Mutation(
@@ -802,7 +802,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/opening.py",
-        "return rows_of(source.clipped()) if lowest < 0 or highest > 1 else rows",
+        "return rows.clipped() if lowest < 0 or highest > 1 else rows",
         "return rows",
         "tests/test_functional.py --fast",
     ),
