@@ -11,8 +11,8 @@ is read once, and what cannot be decided while it passes is kept: a few hundredt
    decided as in `solvers.undecided`.
 4. listed pixels: statistics of overlaps; the one read of results by the host, which finds the
    increments; labels.
-5. check: a row whose threshold lies outside its bracket is solved by the
-   solver for arrays, and its sample read again with all thresholds known.
+5. check: a row whose threshold lies outside its bracket is solved by the solver for arrays, and
+   its sample read again with all thresholds known.
 
 Formulas are those of `objectives`, on small arrays. Two runs give the same bits.
 """
