@@ -566,7 +566,7 @@ MUTATIONS = [
     Mutation(
         "rankseg/kernels.py",
         "counts, parts = tl.zeros((CHUNK,), tl.int64), tl.zeros((CHUNK,), tl.int64)",
-        "counts, parts = tl.zeros((CHUNK,), tl.int64), tl.zeros((CHUNK,), tl.float64)",
+        "counts, parts = tl.zeros((CHUNK,), tl.int64), tl.zeros((CHUNK,), tl.float32)",
         "tests/test_fused.py -k order_of_programs",
     ),
     Mutation(
