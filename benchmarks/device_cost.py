@@ -5,18 +5,24 @@
 CPU tensors are sent down the path of device arrays, every operation is logged, and each is priced
 as the CUDA kernels that PyTorch runs for it: bytes read and written, kernels, and waits for copies
 from and to the host. Such counts depend on no machine. The prediction takes 3.0 TB/s and 15
-microseconds a wait. Launches are not in it, as long kernels hide them: it is a lower bound.
+microseconds a wait. Launches are not in it, as long kernels hide them: it is a lower bound. The
+fused path is counted by fused_cost.py, which says how.
 """
 
 import argparse
 import json
+import os
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from unittest import mock
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # for fused_cost; torch may import Triton first
 
 import maps
 import numpy as np
@@ -128,7 +134,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts there")
     options = parser.parse_args()
-    found = {}
+    has_triton = find_spec("triton") is not None
+    if has_triton:
+        import fused_cost  # which needs what stands above
+    else:
+        print("fused: NOT RUN (Triton is not installed)")
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    once = True
     for name, (scene, batch) in SHAPES.items():
         probs = torch.from_numpy(maps.SCENES[scene].draw_batch(batch))
         assert tuple(probs.shape) == tuple(map(int, name.split("x")))
@@ -139,8 +151,13 @@ def main() -> None:
         print(f"{name}, eager: " + ", ".join(f"{key} {n:.4g}" for key, n in counts.items()))
         for operation, amount in by_operation.most_common(8):
             print(f"    {operation:20s} {amount / prod(probs.shape):6.1f} bytes an element")
+        if has_triton:
+            found[name]["fused"], single = fused_cost.fused_counts(name, probs)
+            once &= single
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if not once:
+        sys.exit("the map was read more than once")
 
 
 if __name__ == "__main__":

@@ -1298,6 +1298,55 @@ MUTATIONS = [
         "outcomes = _outcomes(candidates, scores[mine], others, classes, metric, presence)",
         "tests/test_tuning.py -k share",
     ),
+    # One read of the map
+    Mutation(
+        "rankseg/kernels.py",
+        "outside = (from_low <= low) | (from_high > high) | rising",
+        "outside = rising",
+        "tests/test_fused.py -k misleading",
+    ),
+    Mutation(
+        "rankseg/kernels.py",
+        "status += tl.where(active & (listed > row_capacity), LONG_LIST, 0)",
+        "status += 0",
+        "tests/test_fused.py -k do_not_fit",
+    ),
+    Mutation(
+        "rankseg/kernels.py",
+        "counts, parts = tl.zeros((CHUNK,), tl.int64), tl.zeros((CHUNK,), tl.int64)",
+        "counts, parts = tl.zeros((CHUNK,), tl.int64), tl.zeros((CHUNK,), tl.float32)",
+        "tests/test_fused.py -k order_of_programs",
+    ),
+    Mutation(
+        "rankseg/kernels.py",
+        "shared = mask & (tl.sum(mask.to(tl.int32), 0) > 1)[None, :]",
+        "shared = mask & (tl.sum(mask.to(tl.int32), 0) > 0)[None, :]",
+        "tests/test_fused.py -k 'kinds_of_maps or layouts or numpy'",
+    ),
+    Mutation(
+        "rankseg/kernels.py",
+        "decided = (some == 1) & (sure == 1)",
+        "decided = some == 1",
+        "tests/test_fused.py -k 'kinds_of_maps or layouts or numpy'",
+    ),
+    Mutation(
+        "rankseg/kernels.py",
+        "allowed = mask | (eligible[:, None] & unclaimed[None, :])",
+        "allowed = mask | unclaimed[None, :]",
+        "tests/test_fused.py -k 'kinds_of_maps or layouts or numpy'",
+    ),
+    Mutation(
+        "rankseg/fused.py",
+        "bad = np.any(status, axis=1) | (room > self.room())",
+        "bad = np.any(status, axis=1)",
+        "tests/test_fused.py -k long_lists",
+    ),
+    Mutation(
+        "rankseg/fused.py",
+        "overlap = np.maximum(solution.overlap - shared[1] * rows[5], 0) * (size > 0)",
+        "overlap = solution.overlap",
+        "tests/test_fused.py -k 'kinds_of_maps or layouts or numpy'",
+    ),
 ]
 
 
