@@ -231,7 +231,9 @@ def test_turned_labels(trained, reader):
     for seed, case in enumerate(cases):
         np.testing.assert_array_equal(case.labels, make_case(seed)[1])
     assert not cases.problems
-    for case in Cases(*folders, labels_order="zyx"):
+    found = list(Cases(*folders, labels_order="zyx"))
+    assert len(found) == 6
+    for case in found:
         stored = np.asarray(nibabel.load(folders[1] / f"{case.name}.nii.gz").dataobj)
         np.testing.assert_array_equal(case.labels, stored.T)
 
