@@ -292,7 +292,6 @@ def test_each_chunk_of_a_file_is_read_three_times_at_most(tmp_path, monkeypatch)
     p = probabilities((1, 3, 400, 500))
     write_zarr(tmp_path / "p.zarr", p, chunks=(1, 3, 50, 50), compressors=None)
     monkeypatch.setattr("rankseg.io.stores.READ", 50_000)
-    monkeypatch.setattr("rankseg.io.stores.reading_chunks.__defaults__", (50_000,))
     reads, original = Counter(), zarr.storage.LocalStore.get
 
     async def get(self, key, *args, **more):
@@ -309,7 +308,7 @@ def test_each_chunk_of_a_file_is_read_three_times_at_most(tmp_path, monkeypatch)
 
 
 def test_chunks_are_whole_ones_of_the_store():
-    assert reading_chunks((1, 5, 12000, 10000), (1, 5, 1000, 1000), 4) == (1, 5, 1000, 1000)
+    assert reading_chunks((1, 5, 12000, 10000), (1, 5, 1000, 1000), 4, 2**25) == (1, 5, 1000, 1000)
     assert reading_chunks((8, 3, 10, 10), (1, 1, 10, 10), 4, most=1200) == (1, 3, 10, 10)
     assert reading_chunks((2, 3, 10, 10), (1, 1, 3, 3), 4, most=130) == (1, 1, 3, 9)
 
