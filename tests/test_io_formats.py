@@ -283,6 +283,19 @@ def test_results_of_a_folder_are_like_their_files(tmp_path):
     assert found == ["case0.zarr", "case1.tif", "case2.npy", "case3.npy"]
 
 
+def test_labels_of_simpleitk_do_not_go_with_nifti(tmp_path):
+    itk, nibabel = pytest.importorskip("SimpleITK"), pytest.importorskip("nibabel")
+    from rankseg.evaluation import Cases
+
+    image = itk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8))
+    itk.WriteImage(image, str(tmp_path / "a.mha"))
+    (tmp_path / "probs").mkdir()
+    p = np.moveaxis(probabilities((1, 3, 4, 4, 4))[0], 0, -1)
+    nibabel.save(nibabel.Nifti1Image(p, np.eye(4)), tmp_path / "probs" / "a.nii.gz")
+    with pytest.raises(ValueError, match=r"\.mha labels have axes \(z, y, x\)"):
+        Cases(tmp_path / "probs", tmp_path, class_axis=-1).read("a")
+
+
 # Larger than memory
 
 
