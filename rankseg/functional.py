@@ -11,6 +11,7 @@ from .arrays import Array
 from .classaxis import warn_about_classes
 from .correction import Correction
 from .docstrings import shared_parameters
+from .labelled import is_labelled, labelled, plain
 from .opening import open_rows, settled
 from .rows import Rows
 from .settings import (
@@ -66,8 +67,9 @@ def rankseg(
     probs : array, shape (batch, class, *spatial)
         Probabilities in [0, 1] (not logits) of a real floating dtype, with one or more spatial
         axes, of NumPy, PyTorch, CuPy, JAX, Dask or any library that follows the Python array API
-        standard. Values outside [0, 1] by rounding alone count as 0 or 1. Half precisions are
-        computed in float32.
+        standard; or an xarray.DataArray of one of these, whose coordinates labels keep.
+        Values outside [0, 1] by rounding alone count as 0 or 1. Half precisions are computed in
+        float32.
     metric : {"dice", "iou", "accuracy"}
         What to maximise, per sample and class. "acc" is short for "accuracy".
     smooth : float, default 0.0
@@ -151,6 +153,10 @@ def predict(
     correction: Correction | None = None,
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
+    if is_labelled(probs):
+        result = predict(plain(probs), settings, class_axis, plain(valid), correction)
+        return labelled(result, probs, class_axis)
+    valid = plain(valid)
     if correction is None:
         found = fused.labels_or_masks(probs, settings, class_axis, valid)
         if found is not None:

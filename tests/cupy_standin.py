@@ -287,6 +287,11 @@ def unique(a: ndarray, **options: Any) -> Any:
     return _waiting(np.unique, a, **options)
 
 
+def bincount(x: ndarray, weights: ndarray | None = None, minlength: int = 0) -> ndarray:
+    """Wait for the largest number."""
+    return _waiting(np.bincount, x, weights=weights, minlength=minlength)
+
+
 def take(a: ndarray, indices: ndarray, axis: int | None = None) -> ndarray:
     """Take elements; beyond the end from the start."""
     return _run(np.take, a, indices, axis=axis, mode="wrap")

@@ -67,6 +67,56 @@ MUTATIONS = [
         "emptiness = ratio(self.smooth, full - 1) * ((full + 1) / full) / 4",
         "tests/test_assignment.py --fast",
     ),
+    # Lazy arrays: three reads
+    Mutation(
+        "rankseg/solvers/bracket.py",
+        "positive = least + gain - price - doubt > 0",
+        "positive = most + gain - price - doubt > 0",
+        "tests/test_chunks.py",
+    ),
+    Mutation(
+        "rankseg/chunks.py",
+        "alone = _alone(above.T).T & ~undecided",
+        "alone = _alone(above.T).T",
+        "tests/test_chunks.py",
+    ),
+    Mutation(
+        "rankseg/chunks.py",
+        'first = np.searchsorted(values, threshold[index], side="right")',
+        'first = np.searchsorted(values, threshold[index], side="left")',
+        "tests/test_chunks.py",
+    ),
+    Mutation(
+        "rankseg/rows.py",
+        "rows.census = self.census.clipped()",
+        "pass",
+        "tests/test_chunks.py",
+    ),
+    Mutation(
+        "rankseg/solvers/rma.py",
+        "high = high + objective.undecided(mass)",
+        "pass",
+        "tests/test_chunks.py",
+    ),
+    # Formats
+    Mutation(
+        "rankseg/io/writing.py",
+        "kept.remove(axes - 1 - class_axis)",
+        "kept.remove(class_axis)",
+        "tests/test_io_formats.py -k geometry",
+    ),
+    Mutation(
+        "rankseg/cli/prediction.py",
+        "return equal.any(axis=self.class_axis)",
+        "return equal.all(axis=self.class_axis)",
+        "tests/test_io_formats.py -k without_data",
+    ),
+    Mutation(
+        "rankseg/labelled.py",
+        "name: values for name, values in like.coords.items() if set(values.dims) <= set(dims)",
+        "name: values for name, values in like.coords.items() if name in dims",
+        "tests/test_labelled.py",
+    ),
     # What would be read wrongly
     Mutation(
         "rankseg/classaxis.py",

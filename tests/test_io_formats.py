@@ -283,6 +283,19 @@ def test_results_of_a_folder_are_like_their_files(tmp_path):
     assert found == ["case0.zarr", "case1.tif", "case2.npy", "case3.npy"]
 
 
+def test_labels_of_simpleitk_do_not_go_with_nifti(tmp_path):
+    itk, nibabel = pytest.importorskip("SimpleITK"), pytest.importorskip("nibabel")
+    from rankseg.evaluation import Cases
+
+    image = itk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8))
+    itk.WriteImage(image, str(tmp_path / "a.mha"))
+    (tmp_path / "probs").mkdir()
+    p = np.moveaxis(probabilities((1, 3, 4, 4, 4))[0], 0, -1)
+    nibabel.save(nibabel.Nifti1Image(p, np.eye(4)), tmp_path / "probs" / "a.nii.gz")
+    with pytest.raises(ValueError, match=r"\.mha labels have axes \(z, y, x\)"):
+        Cases(tmp_path / "probs", tmp_path, class_axis=-1).read("a")
+
+
 # Larger than memory
 
 
@@ -292,7 +305,6 @@ def test_each_chunk_of_a_file_is_read_three_times_at_most(tmp_path, monkeypatch)
     p = probabilities((1, 3, 400, 500))
     write_zarr(tmp_path / "p.zarr", p, chunks=(1, 3, 50, 50), compressors=None)
     monkeypatch.setattr("rankseg.io.stores.READ", 50_000)
-    monkeypatch.setattr("rankseg.io.stores.reading_chunks.__defaults__", (50_000,))
     reads, original = Counter(), zarr.storage.LocalStore.get
 
     async def get(self, key, *args, **more):
@@ -309,7 +321,7 @@ def test_each_chunk_of_a_file_is_read_three_times_at_most(tmp_path, monkeypatch)
 
 
 def test_chunks_are_whole_ones_of_the_store():
-    assert reading_chunks((1, 5, 12000, 10000), (1, 5, 1000, 1000), 4) == (1, 5, 1000, 1000)
+    assert reading_chunks((1, 5, 12000, 10000), (1, 5, 1000, 1000), 4, 2**25) == (1, 5, 1000, 1000)
     assert reading_chunks((8, 3, 10, 10), (1, 1, 10, 10), 4, most=1200) == (1, 3, 10, 10)
     assert reading_chunks((2, 3, 10, 10), (1, 1, 3, 3), 4, most=130) == (1, 1, 3, 9)
 

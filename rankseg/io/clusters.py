@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..extras import optional_imports
 
@@ -26,9 +27,10 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
         return
     with optional_imports():
-        from distributed import Client
+        import distributed
+    untyped: Any = distributed
     try:
-        client = Client(address, timeout=PATIENCE)
+        client = untyped.Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise OSError(f"--scheduler {address}: no scheduler there") from error
     with client:

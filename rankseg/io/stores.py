@@ -85,7 +85,8 @@ def open_lazily(path: Path, key: str | None, usual: tuple[str, ...]) -> Array:
         array = open_store(path, key, usual)
     native = getattr(array, "shards", None) or array.chunks or (1,) * array.ndim
     chunks = reading_chunks(array.shape, native, array.dtype.itemsize, READ)
-    return da.from_array(array, chunks=chunks, asarray=True, name=False)
+    untyped: Any = da
+    return untyped.from_array(array, chunks=chunks, asarray=True, name=False)
 
 
 def reading_chunks(

@@ -25,6 +25,7 @@ from ...io.reading import (
     as_probabilities,
     divisor_of,
     doubtful_scale,
+    is_itk,
     is_nifti,
     read_array,
     suffix_of,
@@ -289,6 +290,11 @@ class Cases:
     def _read_labels(self, name: str) -> np.ndarray:
         path = self._labels[name]
         labels = read_array(path, self._labels_key, LABELS_KEYS)
+        if is_itk(path) and is_nifti(self._probs[name]):
+            raise ValueError(
+                f"{path.suffix} labels have axes (z, y, x), NIfTI probabilities (x, y, z): convert "
+                "one of them"
+            )
         if self._label_map is not None:
             labels = self._label_map(labels)
         if is_nifti(path) and is_nifti(self._probs[name]) and labels.ndim < 4:
