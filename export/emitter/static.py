@@ -2,11 +2,17 @@
 
 from functools import partial
 
+import numpy as np
+from onnx import TensorProto
+
 from .fragment import Operand, Value, maximum
 from .solver import GRID, Masks, Rows, Solver
 
 THIN_STRIDE = 4
 """Stride of thinning; with it 3 or 4 steps on the whole map do where 16 takes 5."""
+
+FEW = 16
+"""So many classes at most are summed by ReduceSum, more by a convolution."""
 
 THIN_STEPS = 3
 """Steps on the thinned map."""
@@ -64,9 +70,21 @@ class StaticSolver(Solver):
         threshold = self.threshold(p, rows)
         self.fragment.scope = "label/"
         mask = (p > threshold).cast(p.dtype, "mask")
-        votes = mask.reduce("ReduceSum", [1], "votes")
+        votes = self.votes(mask)
         sole = mask * (votes == 1.0)
         size = sole.sum(self.axes, self.state)
         alone = Masks(threshold, size, (sole * p).sum(self.axes, self.state))
         winner = self.winners(p, mask, votes, alone, rows).squeeze([1])
         return winner.cast(self.settings.label_type)
+
+    def votes(self, mask: Value) -> Value:
+        """Count the classes that have each pixel.
+
+        Above `FEW` classes a convolution with weights one takes a tenth of the time of ReduceSum in
+        onnxruntime, up to there 3 times as much; it has it for float32 alone.
+        """
+        if mask.dtype != TensorProto.FLOAT or self.classes is None or self.classes <= FEW:
+            return mask.reduce("ReduceSum", [1], "votes")
+        shape = (1, self.classes, *[1] * len(self.axes))
+        weights = self.fragment.constant(np.ones(shape), mask.dtype, "one_a_class")
+        return self.fragment.add("Conv", [mask, weights], mask.dtype, "votes")
