@@ -289,7 +289,7 @@ def unique(a: ndarray, **options: Any) -> Any:
 
 def bincount(x: ndarray, weights: ndarray | None = None, minlength: int = 0) -> ndarray:
     """Wait for the largest number."""
-    return _waiting(np.bincount, x, weights=weights, minlength=minlength)
+    return _waiting(np.bincount, x, weights, minlength)
 
 
 def take(a: ndarray, indices: ndarray, axis: int | None = None) -> ndarray:
