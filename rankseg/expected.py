@@ -1,20 +1,31 @@
 """The expected Dice and IoU of a given mask: how good a segmentation is likely to be."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from array_api_compat import array_namespace
 
-from . import arrays
+from . import arrays, factor
 from .arrays import Array
+from .maps import ProbabilityMap
 from .objectives import Dice, IoU, Objective
 from .opening import open_rows, settled
-from .rows import Rows
+from .rows import BlockRows, Rows
+from .settings import Settings, each_correlation
 from .solvers import exact
 from .validation import choice, number
 
 METHODS = ("exact", "rma")
 
 
-def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = "exact") -> Array:
+def expected_dice(
+    probs: Array,
+    mask: Array,
+    smooth: float = 0.0,
+    method: str = "exact",
+    *,
+    correlation: float | Sequence[float] = Settings.correlation,
+) -> Array:
     """Return the expected Dice of a mask, per sample and class.
 
     Parameters
@@ -31,6 +42,10 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
         pixels. "rma" is the approximation that RMA maximises, cheaper and never larger:
         ``2 S / (mu + n + 1 + s) + s / (mu + n + s)`` with n the pixels in the mask,
         S their sum of probabilities and mu the sum of all (Wang & Dai, NeurIPS 2025).
+    correlation : float or sequence of float, default 0.0
+        Correlation of the pixels of a class, in [0, 0.95] or 1; one value or one for each class.
+        The score is then the mean, over the factor that the pixels of a row have in common, of the
+        score for independent pixels (`rankseg.factor`). Each row is copied to the host.
 
     Returns
     -------
@@ -42,7 +57,7 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
     TypeError, ValueError
         If an argument has a wrong type, shape or value.
     NotImplementedError
-        For "exact" inside ``jax.jit``.
+        For "exact", or a correlation, inside ``jax.jit``.
 
     Examples
     --------
@@ -52,15 +67,23 @@ def expected_dice(probs: Array, mask: Array, smooth: float = 0.0, method: str = 
     >>> expected_dice(probs, probs > 0.5).round(3)
     array([[0.802]])
     """
-    return _expected(probs, mask, Dice(number("smooth", smooth, 0, float("inf"))), method)
+    objective = Dice(number("smooth", smooth, 0, float("inf")))
+    return _expected(probs, mask, objective, method, correlation)
 
 
-def expected_iou(probs: Array, mask: Array, smooth: float = 0.0, method: str = "exact") -> Array:
+def expected_iou(
+    probs: Array,
+    mask: Array,
+    smooth: float = 0.0,
+    method: str = "exact",
+    *,
+    correlation: float | Sequence[float] = Settings.correlation,
+) -> Array:
     """Return the expected IoU of a mask, per sample and class.
 
     Parameters
     ----------
-    probs, mask, smooth, method
+    probs, mask, smooth, method, correlation
         As for `expected_dice`; "rma" is ``(S + s) / (mu - S + n + s)``.
 
     Returns
@@ -81,18 +104,35 @@ def expected_iou(probs: Array, mask: Array, smooth: float = 0.0, method: str = "
     >>> expected_iou(probs, probs > 0.5).round(3)
     array([[0.714]])
     """
-    return _expected(probs, mask, IoU(number("smooth", smooth, 0, float("inf"))), method)
+    objective = IoU(number("smooth", smooth, 0, float("inf")))
+    return _expected(probs, mask, objective, method, correlation)
 
 
 @arrays.on_its_device
-def _expected(probs: Array, mask: Array, objective: Objective, method: str) -> Array:
+def _expected(
+    probs: Array,
+    mask: Array,
+    objective: Objective,
+    method: str,
+    correlation: float | Sequence[float],
+) -> Array:
     method = choice("method", method, METHODS)
+    rho = each_correlation(correlation)
     rows = open_rows(probs)
+    if isinstance(rho, tuple) and len(rho) != rows.shape[1]:
+        raise ValueError(
+            f"correlation has {len(rho)} values, but probs has {rows.shape[1]} classes"
+        )
     _check_mask(mask, rows)
     rows = settled(rows)
-    compute = _exact_scores if method == "exact" else _rma_scores
     mask = arrays.to_numpy_view(arrays.beside(mask, probs))
-    return arrays.from_numpy(compute(rows, mask, objective), like=probs)
+    if np.any(rho):
+        score = _correlated_scores(rows, mask, objective, method, np.broadcast_to(rho, rows.shape))
+    elif method == "exact":
+        score = _exact_scores(rows, mask, objective)
+    else:
+        score = _rma_scores(rows, mask, objective)
+    return arrays.from_numpy(score, like=probs)
 
 
 def _mask_of(mask: Array, c: int, ndim: int) -> Array:
@@ -115,9 +155,58 @@ def _exact_scores(rows: Rows, mask: Array, objective: Objective) -> np.ndarray:
     rows.require_values("method 'exact'", "method='rma'")
     score = np.empty(rows.shape)
     for b, c in np.ndindex(score.shape):
-        (inside,) = arrays.read_values(_mask_of(mask, c, len(rows.source.spatial) + 2)[b, ...])
-        score[b, c] = exact.score_of(rows.host_row((b, c)), np.asarray(inside), objective)
+        inside = _host_mask(rows, mask, b, c)
+        score[b, c] = exact.score_of(rows.host_row((b, c)), inside, objective)
     return score
+
+
+def _host_mask(rows: Rows, mask: Array, b: int, c: int) -> np.ndarray:
+    (inside,) = arrays.read_values(_mask_of(mask, c, len(rows.source.spatial) + 2)[b, ...])
+    return np.asarray(inside)
+
+
+def _correlated_scores(
+    rows: Rows, mask: Array, objective: Objective, method: str, rho: np.ndarray
+) -> np.ndarray:
+    rows.require_values("correlation", "correlation=0")
+    score = np.empty(rows.shape)
+    for b, c in np.ndindex(score.shape):
+        (p,) = arrays.read_values(rows.source.row_map(b, c).read(...))
+        p, inside = p[0, 0].astype(float), _host_mask(rows, mask, b, c)
+        if rho[b, c] == 1:
+            score[b, c] = _score_of_levels(p, inside, objective, method)
+        else:
+            score[b, c] = sum(
+                weight * _score_of_independent(given, inside, objective, method)
+                for weight, given in factor.given_factor(p, float(rho[b, c]))
+            )
+    return score
+
+
+def _score_of_independent(
+    p: np.ndarray, inside: np.ndarray, objective: Objective, method: str
+) -> float:
+    if method == "rma":
+        return float(objective.score(inside.sum(), p[inside].sum(), p.sum()))
+    row = BlockRows(ProbabilityMap(p[None, None])).host_row((0, 0))
+    return exact.score_of(row, inside, objective)
+
+
+def _score_of_levels(p: np.ndarray, inside: np.ndarray, objective: Objective, method: str) -> float:
+    """Return the score where the object is {p > U} for one uniform U: known given U."""
+    levels, place = np.unique(p, return_inverse=True)
+    place = place.reshape(-1)
+    weight = np.diff(levels, prepend=0.0)  # of U between the level below and this one
+    mass, overlap = (
+        np.cumsum(np.bincount(place[chosen], minlength=len(levels))[::-1])[::-1]
+        for chosen in (..., inside.reshape(-1))
+    )
+    if method == "rma":
+        scores = objective.score(inside.sum(), overlap, mass)
+    else:
+        scores = objective.score_of_known(inside.sum(), overlap, mass)
+    nothing = objective.score_of_known(inside.sum(), 0, 0)  # U above the largest level
+    return float(np.sum(weight * scores) + (1 - levels[-1]) * nothing)
 
 
 def _check_mask(mask: Array, rows: Rows) -> None:

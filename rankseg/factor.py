@@ -17,6 +17,7 @@ fraction of the bin's width, of which sums can be taken too: a row's sums of f a
 second order of that width.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import erfc, sqrt
 from typing import NamedTuple
@@ -38,6 +39,9 @@ ROUGH = BINNING._replace(fraction=3)
 """The same for rows of many pixels, where eighths of a bin are enough; one count has them."""
 
 BINS = BINNING.bins
+
+MANY_VALUES = 4096
+"""Values of one row from which on f is read from the table: Phi of each takes 5 microseconds."""
 
 _erfc = np.vectorize(erfc, otypes=[float])
 
@@ -94,6 +98,24 @@ def conditional(p: np.ndarray, rho: float) -> np.ndarray:
     if rho == 0:
         return p
     return normal_cdf((normal_ppf(p) + sqrt(rho) * nodes(rho).z) / sqrt(1 - rho))
+
+
+def given_factor(p: np.ndarray, rho: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield the weight of each node, and the probabilities of pixels there.
+
+    Of many different values the probabilities come from `table`: the scores of rows of 300 pixels
+    move by up to 2e-5 for rho = 0.5, 2e-4 for 0.95.
+    """
+    values, place = np.unique(p, return_inverse=True)
+    place = place.reshape(p.shape)  # flat before NumPy 2.0
+    if len(values) > MANY_VALUES:
+        low, slope, _ = table(rho)
+        b = bin_of(values)
+        given = low[b] + slope[b] * fraction_of(values, b)[:, None]
+    else:
+        given = conditional(values, rho)
+    for weight, column in zip(nodes(rho).weight.tolist(), given.T, strict=True):
+        yield weight, column[place]
 
 
 EDGES = _frozen(BINNING.edges)

@@ -44,6 +44,10 @@ class Dice:
         score = 2 * overlap / (denominator + 1)
         return score + ratio(self.smooth, denominator) if self.smooth else score
 
+    def score_of_known(self, size: Array, overlap: Array, area: Array) -> Array:
+        """Return Dice with an object that is known: its area, and the part of it in the mask."""
+        return ratio(2 * overlap + self.smooth, area + size + self.smooth)
+
     def odds(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f / (1 - f), which orders masks as f does.
 
@@ -106,6 +110,10 @@ class IoU:
     def score(self, size: Array, overlap: Array, mass: Array) -> Array:
         """Return f."""
         return ratio(overlap + self.smooth, mass - overlap + size + self.smooth)
+
+    def score_of_known(self, size: Array, overlap: Array, area: Array) -> Array:
+        """Return IoU with an object that is known: its area, and the part of it in the mask."""
+        return self.score(size, overlap, area)
 
     def line(self, mass: Array) -> tuple[float, Array]:
         """Return B and A of the threshold."""

@@ -110,7 +110,7 @@ def _check_pruning(value: Any) -> float | tuple[float, ...]:
 
 
 def _check_correlation(value: Any, solver: str, refine: int) -> float | tuple[float, ...]:
-    found = _each_class("correlation", value, one_correlation)
+    found = each_correlation(value)
     if np.any(found) and solver != "RMA":
         raise ValueError(
             f"correlation must be 0 with solver {solver!r}, found {value!r}: "
@@ -122,6 +122,11 @@ def _check_correlation(value: Any, solver: str, refine: int) -> float | tuple[fl
             "solver 'RMA' takes others with refine=0"
         )
     return found
+
+
+def each_correlation(value: Any) -> float | tuple[float, ...]:
+    """Check one correlation, or one for each class."""
+    return _each_class("correlation", value, one_correlation)
 
 
 def one_correlation(name: str, value: Any) -> float:

@@ -1105,6 +1105,31 @@ MUTATIONS = [
         "return check_target_sizes(original_sizes, batch)",
         "tests/test_integration_sam.py",
     ),
+    # Expected scores of correlated pixels
+    Mutation(
+        "rankseg/expected.py",
+        "return float(np.sum(weight * scores) + (1 - levels[-1]) * nothing)",
+        "return float(np.sum(weight * scores))",
+        "tests/test_expected.py --fast",
+    ),
+    Mutation(
+        "rankseg/expected.py",
+        "weight = np.diff(levels, prepend=0.0)  # of U between the level below and this one",
+        "weight = np.diff(levels, append=1.0)",
+        "tests/test_expected.py --fast",
+    ),
+    Mutation(
+        "rankseg/expected.py",
+        "scores = objective.score_of_known(inside.sum(), overlap, mass)",
+        "scores = objective.score(inside.sum(), overlap, mass)",
+        "tests/test_expected.py --fast",
+    ),
+    Mutation(
+        "rankseg/factor.py",
+        "given = low[b] + slope[b] * fraction_of(values, b)[:, None]",
+        "given = low[b] + slope[b] / 2",
+        "tests/test_expected.py --fast",
+    ),
     # Correlated pixels
     Mutation(
         "rankseg/factor.py",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from oracle import mask_score
 
-from rankseg import thresholds
+from rankseg import factor, thresholds
 from rankseg.metrics import expected_dice, expected_iou
 
 METRICS = {"dice": expected_dice, "iou": expected_iou}
@@ -70,3 +70,57 @@ def test_bad_smooth_is_refused():
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of 'exact', 'rma', found 'monte'"):
         expected_dice(np.full((1, 2, 3), 0.5), np.zeros((1, 2, 3), bool), method="monte")
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+@pytest.mark.parametrize("metric", METRICS)
+def test_correlated_scores_are_the_mean_of_simulated_objects(metric, smooth, rho):
+    rng = np.random.default_rng(5)
+    p = 0.7 * rng.random(12) ** 2
+    p[:3] = p[3]
+    mask = p > 0.15
+    z, e = rng.normal(size=(200_000, 1)), rng.normal(size=(200_000, len(p)))
+    objects = rho**0.5 * z + (1 - rho) ** 0.5 * e > -factor.normal_ppf(p)
+    inside, area = objects[:, mask].sum(axis=1), objects.sum(axis=1)
+    if metric == "dice":
+        drawn = (2 * inside + smooth) / (area + mask.sum() + smooth)
+    else:
+        drawn = (inside + smooth) / (area - inside + mask.sum() + smooth)
+    found = METRICS[metric](p[None, None], mask[None, None], smooth, correlation=rho)[0, 0]
+    assert abs(found - drawn.mean()) < 4 * drawn.std() / len(drawn) ** 0.5
+
+
+@pytest.mark.parametrize("rho", [0.5, 1.0])
+@pytest.mark.parametrize("metric", METRICS)
+def test_correlated_approximations_are_the_score_of_thresholds(metric, rho):
+    p = np.random.default_rng(6).random((1, 2, 40)) ** 3
+    found = thresholds(p, metric, correlation=rho)
+    scores = METRICS[metric](p, p > found.threshold[..., None], method="rma", correlation=rho)
+    assert np.allclose(scores, found.score, atol=2e-4)
+
+
+def test_correlated_scores_on_every_backend(backend):
+    p = np.random.default_rng(7).random((2, 2, 6, 5), dtype=np.float32)
+    found = expected_dice(
+        backend.asarray(p), backend.asarray(p > 0.4), method="rma", correlation=(0.5, 1)
+    )
+    expected = expected_dice(p, p > 0.4, method="rma", correlation=(0.5, 1))
+    assert np.allclose(backend.to_numpy(found), expected, rtol=1e-6)
+
+
+def test_many_values_are_read_from_the_table(monkeypatch):
+    p = np.random.default_rng(8).random((1, 1, 300)) ** 3
+    expected = expected_dice(p, p > 0.3, method="rma", correlation=0.5)
+    monkeypatch.setattr(factor, "MANY_VALUES", 0)
+    found = expected_dice(p, p > 0.3, method="rma", correlation=0.5)
+    assert found != expected
+    assert found == pytest.approx(expected, abs=5e-6)
+
+
+def test_a_correlation_for_each_class_or_one():
+    p = np.full((1, 2, 4), 0.5)
+    with pytest.raises(ValueError, match="correlation has 3 values, but probs has 2 classes"):
+        expected_dice(p, p > 0.4, correlation=(0, 0.5, 1))
+    with pytest.raises(ValueError, match=r"correlation must be in \[0, 0.95\] or 1, found 0.97"):
+        expected_iou(p, p > 0.4, correlation=0.97)
