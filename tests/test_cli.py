@@ -507,7 +507,7 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path, name):
 def test_other_names_are_refused(tmp_path, npy):
     (tmp_path / "probs.txt").write_text("0.1")
     assert ".npy" in refuse("predict", tmp_path / "probs.txt", "-o", tmp_path / "out.npy")
-    assert ".png" in refuse("predict", npy, "-o", tmp_path / "out.tif")
+    assert ".png" in refuse("predict", npy, "-o", tmp_path / "out.bmp")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -916,7 +916,7 @@ from rankseg import RankSEG, cli
 
 segment, done = RankSEG.predict, []
 
-def predict(self, probs):
+def predict(self, probs, valid=None):
     if done:
         print("waiting", flush=True)
         sys.stdin.read()

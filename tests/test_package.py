@@ -193,7 +193,7 @@ def test_public_signatures_have_the_defaults_of_the_settings():
             if parameter.name in names and parameter.default is not parameter.empty:
                 if (name, parameter.name) == ("rankdice_ba", "solver"):
                     continue  # which is for BA and TRNA alone
-                if parameter.default is None and parameter.name == "pruning_prob":
+                if parameter.default is None and parameter.name in ("pruning_prob", "correlation"):
                     continue  # several are tried
                 assert parameter.default == getattr(Settings, parameter.name), (name, parameter)
                 seen += 1

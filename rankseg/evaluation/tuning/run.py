@@ -136,7 +136,7 @@ def tune(
     ...     foreground = rng.beta(0.5, 1.5, (24, 24))
     ...     labels = (rng.random((24, 24)) < foreground).astype(np.uint8)
     ...     cases.append((np.stack([1 - foreground, foreground]), labels))
-    >>> tuning = tune(cases)
+    >>> tuning = tune(cases, calibrations=["none"])
     >>> tuning.chosen.candidate.name
     'RankSEG Dice, pruning 0.5'
     >>> segment = RankSEG.from_config(tuning.config)
