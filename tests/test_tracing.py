@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from test_rma import check_optimal, hard_rows
 from rankseg.functional import rankseg
 
 HERE = Path(__file__).parent
+TRACER_WARNING = "ignore::torch.jit.TracerWarning" if find_spec("torch") else "default"
 SETTINGS = [
     {},
     {"metric": "iou", "smooth": 1.0},
@@ -59,7 +61,7 @@ def recorded(how, function, example):
     }[how]()
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(TRACER_WARNING)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 @pytest.mark.parametrize("settings", SETTINGS)
