@@ -48,7 +48,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(here / "_build" / "notebooks" / state)
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_merge_streams = True
 os.environ |= {
     "HF_HUB_OFFLINE": "1",

@@ -80,8 +80,8 @@ class Cases:
         Turn NIfTI labels whose axes are flipped or permuted beside those of the probabilities.
         Files whose voxels lie elsewhere are refused in any case.
     probs_pattern, labels_pattern : str, default "{}"
-        Names of the files but for the suffix, with {} for that of the case and * for anything:
-        "{}_probs" and "{}_mask", or with folders "*/{}_gtFine_labelIds".
+        Names of the files but for the suffix, with ``{}`` for that of the case and ``*`` for
+        anything: ``{}_probs`` and ``{}_mask``, or with folders ``*/{}_gtFine_labelIds``.
 
     Attributes
     ----------
