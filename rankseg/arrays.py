@@ -83,6 +83,12 @@ def _is_traced_by_torch(x: Array) -> bool:
     )
 
 
+def is_compiling() -> bool:
+    """Tell whether ``torch.compile`` or ``torch.export`` is reading the code."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
 def _is_recorded_by_fx() -> bool:
     # make_fx on plain tensors, and its variant that runs before autograd.
     torch = sys.modules["torch"]

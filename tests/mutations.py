@@ -1105,6 +1105,12 @@ MUTATIONS = [
         "return check_target_sizes(original_sizes, batch)",
         "tests/test_integration_sam.py",
     ),
+    Mutation(
+        "rankseg/functional.py",
+        "if arrays.is_compiling():  # torch.compile reads no further: it takes the rest as one step",
+        "if False:",
+        "tests/test_tracing.py -k graph_break",
+    ),
     # Expected scores of correlated pixels
     Mutation(
         "rankseg/expected.py",

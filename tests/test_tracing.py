@@ -239,3 +239,22 @@ def test_sharded_arrays(tmp_path):
     )
     assert not ran.returncode, ran.stderr[-3000:]
     assert json.loads(ran.stdout.splitlines()[-1]) == [4, []]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_function_compiles_without_a_graph_break(settings):
+    torch = pytest.importorskip("torch")
+    torch.compiler.reset()
+    compiled = torch.compile(rankseg, backend="aot_eager", fullgraph=True)
+    for p in (EXAMPLE, OTHER, LARGER):
+        found = compiled(torch.from_numpy(p), **settings)
+        near_all_equal(found, rankseg(p, **settings))
+
+
+def test_a_compiled_call_of_the_function_takes_valid():
+    torch = pytest.importorskip("torch")
+    torch.compiler.reset()
+    valid = np.random.default_rng(3).random((len(EXAMPLE), *EXAMPLE.shape[2:])) < 0.7
+    compiled = torch.compile(rankseg, backend="aot_eager", fullgraph=True)
+    found = compiled(torch.from_numpy(EXAMPLE), valid=torch.from_numpy(valid))
+    near_all_equal(found, rankseg(EXAMPLE, valid=valid))
