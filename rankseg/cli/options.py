@@ -193,10 +193,10 @@ def numbers(text: str, option: str) -> Any:
 
 def number_of(text: str, option: str) -> float:
     """Return the one number that an option was given."""
-    found = numbers(text, option)
-    if isinstance(found, list):
-        raise CommandError(f"{option} takes one number: {text!r}")
-    return float(found)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CommandError(f"{option} takes one number: {text!r}") from error
 
 
 def correlated(text: str) -> dict[str, Any]:

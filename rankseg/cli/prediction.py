@@ -98,6 +98,7 @@ class Prediction:
             raise CommandError(f"{path}: --scheduler is for {', '.join(STORES)}")
         self.divisor = divisor_of(array.dtype, options.scale)
         self._refuse_scaled_logits(array.dtype)
+        self._check_nodata(array.dtype)
         self.settings = options.settings
         self.binary = self._is_binary(seen)
         if self.binary:
@@ -209,6 +210,17 @@ class Prediction:
             raise CommandError(
                 f"{self.path}: scaled probabilities ({dtype}) take no --activation, which is for "
                 "floating-point logits"
+            )
+
+    def _check_nodata(self, dtype: np.dtype) -> None:
+        nodata = self.options.nodata
+        if nodata is None or dtype.kind not in "iu":
+            return
+        info = np.iinfo(dtype)
+        if not (info.min <= nodata <= info.max and nodata == int(nodata)):
+            raise CommandError(
+                f"{self.path}: --nodata must be a value that {dtype} has, whole and from "
+                f"{info.min} to {info.max}, found {nodata:g}"
             )
 
     def _find_class_axis(self, shape: tuple[int, ...]) -> int:
@@ -358,7 +370,7 @@ class Prediction:
             hint = ""
             plain = self.options.activation is None and self.divisor is None
             if plain and isinstance(error, ValueError) and "must be in [0, 1]" in str(error):
-                hint = " (--activation softmax or sigmoid turns logits into probabilities)"
+                hint = " (--activation softmax or sigmoid is for logits, --scale 100 for percent)"
             raise CommandError(f"{self.path}: {describe(error)}{hint}") from error
 
 
@@ -436,7 +448,11 @@ def _predict_lazily(prediction: Prediction, output: Path, overwrite: bool) -> li
     suffix = suffix_of(output)
     if suffix not in (".zarr", ".npy", ".tif", ".png"):
         raise CommandError(f"{output}: labels of {prediction.path.name} go to .zarr, .npy, .tif")
-    with cluster(prediction.options.scheduler), replacing(output, overwrite) as target:
+    with (
+        cluster(prediction.options.scheduler),
+        library_errors(),
+        replacing(output, overwrite) as target,
+    ):
         labels = prediction.lazy_labels()
         if suffix == ".zarr":
             write_zarr(target, labels)
