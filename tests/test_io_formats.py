@@ -295,10 +295,20 @@ def test_geometry_of_an_image_with_an_axis_of_classes(tmp_path):
     image = itk.GetImageFromArray(p[0], isVector=False)
     image.SetSpacing((1.0, 2.0, 3.0, 9.0))
     itk.WriteImage(image, str(tmp_path / "p.mha"))
-    succeed("predict", tmp_path / "p.mha", "-o", tmp_path / "o.mha", "--no-batched")
+    succeed("predict", tmp_path / "p.mha", "-o", tmp_path / "o.mha")
     found = itk.ReadImage(str(tmp_path / "o.mha"))
     assert found.GetSpacing() == (1.0, 2.0, 3.0)
     assert np.array_equal(itk.GetArrayFromImage(found), rankseg(p)[0])
+
+
+def test_a_volume_of_vectors_is_one_sample(tmp_path):
+    itk = pytest.importorskip("SimpleITK")
+    p = probabilities((1, 3, 6, 7, 8))
+    image = itk.GetImageFromArray(np.moveaxis(p[0], 0, -1), isVector=True)
+    itk.WriteImage(image, str(tmp_path / "p.nrrd"))
+    succeed("predict", tmp_path / "p.nrrd", "-o", tmp_path / "o.nrrd", "--class-axis", "-1")
+    found = itk.GetArrayFromImage(itk.ReadImage(str(tmp_path / "o.nrrd")))
+    assert np.array_equal(found, rankseg(p)[0])
 
 
 def test_geography_of_a_tiff_is_kept(tmp_path):
@@ -466,4 +476,7 @@ def test_lazy_arrays_need_dask(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     monkeypatch.setitem(sys.modules, "dask.array", None)
     with pytest.raises(ModuleNotFoundError, match=r"rankseg\[dask\]"):
+        open_lazily(tmp_path / "p.zarr", None, USUAL)
+    monkeypatch.setitem(sys.modules, "zarr", None)  # whose extra brings Dask
+    with pytest.raises(ModuleNotFoundError, match=r"rankseg\[zarr\]"):
         open_lazily(tmp_path / "p.zarr", None, USUAL)

@@ -121,6 +121,7 @@ CorrelationOption = Annotated[
         metavar="R[,R...]",
         help="Correlation of the pixels of a class, in [0, 0.95] or 1, for RMA: 0.5 where nothing "
         "is known; a list with commas gives each class its own.",
+        rich_help_panel=SEGMENTATION,
     ),
 ]
 ConfigOption = Annotated[

@@ -69,8 +69,8 @@ def predict(
         typer.Option(
             "--batched/--no-batched",
             help="Whether the first axis counts samples. By default it does with four axes or "
-            "more, but not in NIfTI; a single volume (class, depth, height, width) needs "
-            "--no-batched.",
+            "more, but not in NIfTI, .mha and .nrrd; a single volume (class, depth, height, width) "
+            "needs --no-batched.",
             show_default=False,
             rich_help_panel=FILES,
         ),

@@ -93,11 +93,10 @@ def open_lazily(path: Path, key: str | None, usual: tuple[str, ...]) -> Array:
     ModuleNotFoundError
         If Dask, or the package that reads such files, is not installed.
     """
+    with reading(path), optional_imports():  # its extra brings Dask too
+        array = open_store(path, key, usual)
     with optional_imports():
         import dask.array as da
-
-    with reading(path), optional_imports():
-        array = open_store(path, key, usual)
     native = getattr(array, "shards", None) or array.chunks or (1,) * array.ndim
     chunks = reading_chunks(array.shape, native, array.dtype.itemsize, READ)
     untyped: Any = da
