@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from commandline import refuse, succeed
+from commandline import refuse, run, succeed
 
 from rankseg import rankseg
 from rankseg.io.reading import read_array
@@ -339,6 +339,28 @@ def test_pixels_without_data_take_no_part(tmp_path, suffix, value):
         )
         expected = rankseg(p, valid=valid[None], void_index=void)[0]
         assert np.array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
+def test_a_folder_of_which_nothing_is_written_is_not_made(tmp_path):
+    (tmp_path / "in").mkdir()
+    source, out = tmp_path / "in" / "a.npy", tmp_path / "out"
+    source.write_text("text")
+    for path in (source, source.parent):
+        assert run("predict", path, "-o", out).exit_code == 2
+        assert not out.exists()
+    out.mkdir()
+    assert run("predict", source, "-o", out).exit_code == 2
+    assert out.exists()
+
+
+def test_surfaces_are_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    axis = nibabel.cifti2.ScalarAxis(["a", "b"])
+    brain = nibabel.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=np.eye(4))
+    image = nibabel.Cifti2Image(np.full((2, 8), 0.5, np.float32), (axis, brain))
+    nibabel.save(image, tmp_path / "p.dscalar.nii")
+    message = refuse("predict", tmp_path / "p.dscalar.nii", "-o", tmp_path / "o.npy", "--binary")
+    assert "expected an image or a volume, found CIFTI" in message
 
 
 @pytest.mark.parametrize("value", ["-1", "0.5", "256", "nan"])

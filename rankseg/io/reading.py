@@ -142,7 +142,7 @@ def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
 
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, LookupError, EOFError) as error:
+    except (pickle.UnpicklingError, LookupError, EOFError, RuntimeError) as error:
         # PyTorch's own message tells how to run the code in the file
         raise ValueError("expected tensors that torch.save wrote, and no other objects") from error
     if isinstance(content, dict):
@@ -172,6 +172,8 @@ def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     import nibabel
 
     image: Any = nibabel.load(path)
+    if not hasattr(image, "affine"):
+        raise ValueError("expected an image or a volume, found CIFTI, which lies on surfaces")
     data = image.dataobj
     scaled = (getattr(data, "slope", 1), getattr(data, "inter", 0)) != (1, 0)
     if scaled:  # NumPy would make float64 of it
