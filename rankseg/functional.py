@@ -11,7 +11,7 @@ from .arrays import Array
 from .classaxis import warn_about_classes
 from .correction import Correction
 from .docstrings import shared_parameters
-from .labelled import is_labelled, labelled, plain
+from .labelled import is_labelled, labelled, plain, plain_valid
 from .opening import open_rows, settled
 from .rows import Rows
 from .settings import (
@@ -168,7 +168,8 @@ def predict(
 ) -> Array:
     """Return the segmentation for settings that are already checked."""
     if is_labelled(probs):
-        result = predict(plain(probs), settings, class_axis, plain(valid), correction)
+        inside = plain_valid(valid, probs, class_axis)
+        result = predict(plain(probs), settings, class_axis, inside, correction)
         return labelled(result, probs, class_axis)
     valid = plain(valid)
     if correction is None:

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from .arrays import Array
+from .validation import check_class_axis
 
 
 def is_labelled(x: object) -> bool:
@@ -18,6 +19,30 @@ def plain(x: Any) -> Array:
     return x.data if is_labelled(x) else x
 
 
+def plain_valid(valid: Any, probs: Any, class_axis: int) -> Array:
+    """Return `valid` as an array whose axes are those of labels of the DataArray `probs`, by name.
+
+    Raises
+    ------
+    ValueError
+        If its axes have other names.
+    """
+    if not is_labelled(valid):
+        return valid
+    dims = _dims_of_labels(probs, check_class_axis(class_axis, probs.ndim))
+    if set(valid.dims) != set(dims):
+        raise ValueError(
+            f"valid must have the axes of probs without its classes, {', '.join(map(str, dims))}, "
+            f"found {', '.join(map(str, valid.dims))}"
+        )
+    return valid.transpose(*dims).data
+
+
+def _dims_of_labels(probs: Any, class_axis: int) -> list[Hashable]:
+    classes = probs.dims[class_axis % probs.ndim]
+    return [name for name in probs.dims if name != classes]
+
+
 def labelled(result: Array, like: Any, class_axis: int) -> Any:
     """Return a result as a DataArray with the axes, coordinates and attributes of `like`.
 
@@ -25,8 +50,7 @@ def labelled(result: Array, like: Any, class_axis: int) -> Any:
     """
     if not is_labelled(like):
         return result
-    classes: Hashable = like.dims[class_axis % like.ndim]
-    dims = like.dims if result.ndim == like.ndim else [d for d in like.dims if d != classes]
+    dims = like.dims if result.ndim == like.ndim else _dims_of_labels(like, class_axis)
     coordinates = {
         name: values for name, values in like.coords.items() if set(values.dims) <= set(dims)
     }

@@ -131,10 +131,13 @@ def each_correlation(value: Any) -> float | tuple[float, ...]:
 
 def one_correlation(name: str, value: Any) -> float:
     """Check one correlation."""
-    value = number(name, value, 0, 1)
-    if LARGEST < value < 1:
+    try:
+        found = number(name, value, 0, 1)
+    except ValueError:
+        found = -1.0
+    if not (0 <= found <= LARGEST or found == 1):
         raise ValueError(f"{name} must be in [0, {LARGEST}] or 1, found {value!r}")
-    return value
+    return found
 
 
 def _each_class(

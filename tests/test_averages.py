@@ -159,7 +159,8 @@ def test_in_multilabel_there_is_no_background():
         ({"empty": "0"}, "empty must be one of"),
         ({"classes": [4]}, r"classes must be in \[0, 4\), as there are 4, found 4"),
         ({"ignore_classes": [-1]}, "ignored must be classes from 0"),
-        ({"classes": [1], "ignore_classes": [1]}, "classes must leave one or more of 4"),
+        ({"classes": [1], "ignore_classes": [1]}, "ignored must leave one or more classes of 4"),
+        ({"ignore_classes": [5]}, r"ignored must be in \[0, 4\), as there are 4, found 5"),
         ({"class_names": ["a"]}, "class_names must be 4, as there are classes, found 1"),
     ],
 )

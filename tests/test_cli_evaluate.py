@@ -218,7 +218,22 @@ def test_a_run_that_finds_nothing_leaves_no_log(data, tmp_path):
 def test_missing_and_empty_folders(data, tmp_path):
     assert "no such folder" in refuse(tmp_path / "nowhere", data)
     (tmp_path / "empty").mkdir()
-    assert "no usable case" in refuse(tmp_path / "empty", tmp_path / "empty")
+    assert "empty: no file named .npy, " in refuse(tmp_path / "empty", tmp_path / "empty")
+    assert "empty: no file named .npy, " in refuse(data, tmp_path / "empty")
+
+
+def test_the_folder_that_has_the_files_is_named(data, tmp_path):
+    (tmp_path / "fold_0").mkdir()
+    data.rename(tmp_path / "fold_0" / "validation")
+    message = refuse(tmp_path / "fold_0", tmp_path / "fold_0" / "validation")
+    inside = tmp_path / "fold_0" / "validation"
+    assert message.endswith(f"; there are such files in {inside}\n")
+
+
+def test_a_pattern_that_no_file_has_is_named(data):
+    message = refuse(data, data, "--labels-pattern", "{}_mask")
+    first = min(path.name for path in data.iterdir())
+    assert f"data: no name fits --labels-pattern {{}}_mask, {first} for example" in message
 
 
 def test_a_pruning_probability_for_each_class(data, tmp_path):
@@ -268,6 +283,8 @@ def test_settings_of_labels_reach_the_methods(data, tmp_path):
     [
         (("--classes", "a"), "--classes takes classes with commas"),
         (("--classes", "7"), "--classes must be in [0, 3)"),
+        (("--ignore-class", "7"), "--ignore-class must be in [0, 3)"),
+        (("--ignore-class", "0,1,2"), "--ignore-class must leave one or more classes of 3"),
         (("--ignore-class", "-1"), "--ignore-class must be classes from 0"),
         (("--class-names", "a,b"), "--class-names must be 3"),
         (("--label-map", "x"), "--label-map must be OLD:NEW"),

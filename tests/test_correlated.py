@@ -210,7 +210,7 @@ def test_extreme_rows():
 
 @pytest.mark.parametrize("value", [-0.1, 0.96, 0.999, 1.1, float("nan")])
 def test_other_correlations_are_refused(value):
-    with pytest.raises(ValueError, match="correlation must be in"):
+    with pytest.raises(ValueError, match=r"correlation must be in \[0, 0.95\] or 1, found"):
         rankseg(soft_maps(0), correlation=value)
 
 

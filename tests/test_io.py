@@ -159,6 +159,11 @@ def test_a_map_of_labels_in_a_file(tmp_path):
         assert LabelMap.parse(str(tmp_path / name))(np.array([1, 2])).tolist() == [0, 1]
     with pytest.raises(ValueError, match="label_map must be an object"):
         LabelMap.parse(str(tmp_path / "list.json"))
+    (tmp_path / "half.json").write_text("{")
+    with pytest.raises(ValueError, match=r"half\.json is not JSON: Expecting"):
+        LabelMap.parse(str(tmp_path / "half.json"))
+    with pytest.raises(ValueError, match=r"half\.json is not JSON: Expecting"):
+        class_names(str(tmp_path / "half.json"))
 
 
 @pytest.mark.parametrize("alpha", [3, 4])
@@ -172,7 +177,7 @@ def test_colours_are_labels(alpha):
 
 
 @pytest.mark.parametrize(
-    "given", ["1", "a:1", "1:b", "#12:1", "1:0,#000000:1", "", "*:1", {1.5: 0}, {"x": 0}]
+    "given", ["1", "a:1", "1:b", "#12:1", "1:0,#000000:1", "", "*:1", "5-1:0", {1.5: 0}, {"x": 0}]
 )
 def test_wrong_maps_of_labels(given):
     with pytest.raises(ValueError, match="label_map must"):

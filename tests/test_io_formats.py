@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from commandline import refuse, succeed
+from commandline import refuse, run, succeed
 
 from rankseg import rankseg
 from rankseg.io.reading import read_array
@@ -85,6 +85,64 @@ def test_damaged_files_are_refused(tmp_path, suffix):
     path.write_bytes(b"nothing of this format")
     with pytest.raises(ValueError, match=f"^case{suffix} cannot be read: "):
         read_array(path, None, USUAL)
+
+
+def test_a_tiff_cut_short_is_refused(tmp_path, caplog):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "case.tif"
+    tifffile.imwrite(path, probabilities()[0], photometric="minisblack", compression="zlib")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])  # the first class and a half of three
+    with pytest.raises(ValueError, match=r"^case.tif cannot be read: .*invalid page offset"):
+        read_array(path, None, USUAL)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+def test_damaged_stores_are_refused(tmp_path, suffix):
+    path, out = tmp_path / f"case{suffix}", ("-o", tmp_path / "o.zarr")
+    path.write_text("text")
+    assert f"case{suffix} cannot be read: " in refuse("predict", path, *out)
+    path.unlink()
+    if suffix == ".zarr":
+        write_zarr(path, probabilities(), chunks=(1, 3, 40, 10))
+        (path / "c/0/0/0/4").write_bytes(b"damaged")
+    else:
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            store = file.create_dataset(
+                "probs", data=probabilities(), chunks=(1, 3, 40, 10), compression="gzip"
+            )
+            store.id.write_direct_chunk((0, 0, 0, 40), b"damaged")
+    assert f"case{suffix} cannot be read: " in refuse("predict", path, *out)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_damage_behind_what_is_looked_at_is_refused(tmp_path):
+    path = tmp_path / "case.zarr"
+    write_zarr(path, probabilities((1, 3, 40, 700)), chunks=(1, 3, 40, 100))
+    (path / "c/0/0/0/6").write_bytes(b"damaged")
+    pytest.importorskip("dask")
+    stored = open_lazily(path, None, USUAL)
+    assert stored[..., :100].compute().shape == (1, 3, 40, 100)
+    assert "case.zarr cannot be read: " in refuse("predict", path, "-o", tmp_path / "o.zarr")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_store_without_arrays_is_refused(tmp_path):
+    pytest.importorskip("h5py").File(tmp_path / "case.h5", "w").close()
+    message = refuse("predict", tmp_path / "case.h5", "-o", tmp_path / "o.npy")
+    assert "case.h5 cannot be read: no array in it" in message
+
+
+def test_objects_of_torch_are_refused_without_a_way_to_run_them(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "case.pt"
+    torch.save(torch.nn.Linear(2, 2), path)
+    for text in (None, b"hello"):
+        if text:
+            path.write_bytes(text)
+        with pytest.raises(ValueError, match=r"cannot be read: expected tensors that torch\.save"):
+            read_array(path, None, USUAL)
 
 
 def test_bfloat16_comes_as_float32(tmp_path):
@@ -237,10 +295,20 @@ def test_geometry_of_an_image_with_an_axis_of_classes(tmp_path):
     image = itk.GetImageFromArray(p[0], isVector=False)
     image.SetSpacing((1.0, 2.0, 3.0, 9.0))
     itk.WriteImage(image, str(tmp_path / "p.mha"))
-    succeed("predict", tmp_path / "p.mha", "-o", tmp_path / "o.mha", "--no-batched")
+    succeed("predict", tmp_path / "p.mha", "-o", tmp_path / "o.mha")
     found = itk.ReadImage(str(tmp_path / "o.mha"))
     assert found.GetSpacing() == (1.0, 2.0, 3.0)
     assert np.array_equal(itk.GetArrayFromImage(found), rankseg(p)[0])
+
+
+def test_a_volume_of_vectors_is_one_sample(tmp_path):
+    itk = pytest.importorskip("SimpleITK")
+    p = probabilities((1, 3, 6, 7, 8))
+    image = itk.GetImageFromArray(np.moveaxis(p[0], 0, -1), isVector=True)
+    itk.WriteImage(image, str(tmp_path / "p.nrrd"))
+    succeed("predict", tmp_path / "p.nrrd", "-o", tmp_path / "o.nrrd", "--class-axis", "-1")
+    found = itk.GetArrayFromImage(itk.ReadImage(str(tmp_path / "o.nrrd")))
+    assert np.array_equal(found, rankseg(p)[0])
 
 
 def test_geography_of_a_tiff_is_kept(tmp_path):
@@ -271,6 +339,41 @@ def test_pixels_without_data_take_no_part(tmp_path, suffix, value):
         )
         expected = rankseg(p, valid=valid[None], void_index=void)[0]
         assert np.array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
+def test_a_folder_of_which_nothing_is_written_is_not_made(tmp_path):
+    (tmp_path / "in").mkdir()
+    source, out = tmp_path / "in" / "a.npy", tmp_path / "out"
+    source.write_text("text")
+    for path in (source, source.parent):
+        assert run("predict", path, "-o", out).exit_code == 2
+        assert not out.exists()
+    out.mkdir()
+    assert run("predict", source, "-o", out).exit_code == 2
+    assert out.exists()
+
+
+def test_surfaces_are_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    axis = nibabel.cifti2.ScalarAxis(["a", "b"])
+    brain = nibabel.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=np.eye(4))
+    image = nibabel.Cifti2Image(np.full((2, 8), 0.5, np.float32), (axis, brain))
+    nibabel.save(image, tmp_path / "p.dscalar.nii")
+    message = refuse("predict", tmp_path / "p.dscalar.nii", "-o", tmp_path / "o.npy", "--binary")
+    assert "expected an image or a volume, found CIFTI" in message
+
+
+@pytest.mark.parametrize("value", ["-1", "0.5", "256", "nan"])
+def test_nodata_that_the_dtype_cannot_have_is_refused(tmp_path, value):
+    source = tmp_path / "p.npy"
+    np.save(source, (255 * probabilities()[0]).round().astype(np.uint8))
+    message = refuse("predict", source, "-o", tmp_path / "o.npy", f"--nodata={value}")
+    assert f"--nodata must be a value that uint8 has, whole and from 0 to 255, found {value}" in (
+        message
+    )
+    assert "--nodata takes one number" in refuse(
+        "predict", source, "-o", tmp_path / "o.npy", "--nodata", "none"
+    )
 
 
 def test_results_of_a_folder_are_like_their_files(tmp_path):
@@ -395,4 +498,7 @@ def test_lazy_arrays_need_dask(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     monkeypatch.setitem(sys.modules, "dask.array", None)
     with pytest.raises(ModuleNotFoundError, match=r"rankseg\[dask\]"):
+        open_lazily(tmp_path / "p.zarr", None, USUAL)
+    monkeypatch.setitem(sys.modules, "zarr", None)  # whose extra brings Dask
+    with pytest.raises(ModuleNotFoundError, match=r"rankseg\[zarr\]"):
         open_lazily(tmp_path / "p.zarr", None, USUAL)

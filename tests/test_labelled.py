@@ -53,3 +53,16 @@ def test_valid_may_be_labelled_too():
     expected = rankseg(probs.values, valid=valid.values)
     assert np.array_equal(rankseg(probs, valid=valid).values, expected)
     assert np.array_equal(rankseg(probs.values, valid=valid), expected)
+
+
+def test_axes_of_valid_go_by_their_names():
+    probs = given().isel(x=slice(20))  # as many lines as columns: shapes would not tell
+    valid = probs.isel({"class": 0}) > 0.3
+    expected = rankseg(probs, valid=valid)
+    assert rankseg(probs, valid=valid.transpose("x", "time", "y")).equals(expected)
+    with pytest.raises(
+        ValueError, match=r"valid must have the axes .* time, y, x, found time, y, lon"
+    ):
+        rankseg(probs, valid=valid.rename(x="lon"))
+    with pytest.raises(ValueError, match="class_axis must be an axis"):
+        rankseg(probs, valid=valid, class_axis=4)

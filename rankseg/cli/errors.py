@@ -23,16 +23,17 @@ _FLAGS = {
 """Options whose names are not those of the arguments that they stand for."""
 
 _ARGUMENTS = (
-    *("activation", "average", "bootstrap", "class_axis", "class_names", "classes", "empty"),
-    *("folds", "group", "ignore_classes", "ignored", "label_map", "labels_key", "labels_order"),
-    *("labels_pattern", "metric", "output_mode", "presence", "probs_key", "probs_pattern"),
-    *("pruning_prob", "refine", "scale", "seed", "smooth", "solver", "unassigned_policy"),
+    *("activation", "average", "bootstrap", "class_axis", "class_names", "classes"),
+    *("correlation", "empty", "folds", "group", "ignore_classes", "ignored", "label_map"),
+    *("labels_key", "labels_order", "labels_pattern", "metric", "output_mode", "presence"),
+    *("probs_key", "probs_pattern", "pruning_prob", "refine", "scale", "seed", "smooth"),
+    *("solver", "unassigned_policy"),
     "void_index",
 )
 _WORDS = re.compile("|".join(re.escape(word) for word in _FLAGS if "=" in word))
-_GIVEN = re.compile(rf"\b({'|'.join(_ARGUMENTS)})=('[^']*'|\{{[^}}]*\}}|[-\w.]*[-\w])")
+_GIVEN = re.compile(rf"\b({'|'.join(_ARGUMENTS)})=('[^']*'|\{{[^}}]*\}}|\.{{3}}|[-\w.]*[-\w])")
 _NAMED = re.compile(
-    rf"(?<![-\w])({'|'.join(_ARGUMENTS)})(?= must\b| lacks| names| is for| '|\[\d+\] must)"
+    rf"(?<![-\w])({'|'.join(_ARGUMENTS)})(?= must\b| has \d| lacks| names| is for| '|\[\d+\] must)"
 )
 
 
@@ -93,6 +94,8 @@ def with_flags(message: str) -> str:
     '--void-index must be an int; use --mode multilabel, --class-axis -1'
     >>> with_flags("label_map={255: 1} would make it 1")
     '--label-map 255:1 would make it 1'
+    >>> with_flags("correlation has 3 values, but probs has 2 classes; say scale=...")
+    '--correlation has 3 values, but probs has 2 classes; say --scale ...'
     """
     message = _WORDS.sub(lambda match: _FLAGS[match[0]], message)
     message = _GIVEN.sub(lambda match: f"{_flag(match[1])} {_value(match[2])}", message)

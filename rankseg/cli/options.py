@@ -121,6 +121,7 @@ CorrelationOption = Annotated[
         metavar="R[,R...]",
         help="Correlation of the pixels of a class, in [0, 0.95] or 1, for RMA: 0.5 where nothing "
         "is known; a list with commas gives each class its own.",
+        rich_help_panel=SEGMENTATION,
     ),
 ]
 ConfigOption = Annotated[
@@ -193,10 +194,10 @@ def numbers(text: str, option: str) -> Any:
 
 def number_of(text: str, option: str) -> float:
     """Return the one number that an option was given."""
-    found = numbers(text, option)
-    if isinstance(found, list):
-        raise CommandError(f"{option} takes one number: {text!r}")
-    return float(found)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CommandError(f"{option} takes one number: {text!r}") from error
 
 
 def correlated(text: str) -> dict[str, Any]:

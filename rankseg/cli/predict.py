@@ -1,5 +1,7 @@
 """What ``rankseg predict`` does: files of probabilities to files of labels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -69,8 +71,8 @@ def predict(
         typer.Option(
             "--batched/--no-batched",
             help="Whether the first axis counts samples. By default it does with four axes or "
-            "more, but not in NIfTI; a single volume (class, depth, height, width) needs "
-            "--no-batched.",
+            "more, but not in NIfTI, .mha and .nrrd; a single volume (class, depth, height, width) "
+            "needs --no-batched.",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -161,24 +163,35 @@ def predict(
         options.check()
         pairs = plan(source, output, form and f".{form}")
         _check_drawing(compare, image, source, pairs[0][1], overwrite)
-        if output not in pairs[0]:
-            output.mkdir(exist_ok=True)
-        for file, result in pairs:
-            check_output(result, WRITABLE, overwrite, file)
-        if is_folder(source):
-            _predict_folder(pairs, output, options, overwrite)
-            return
-        with new_progress() as progress:
-            summary, *notes = predict_file(
-                *pairs[0],
-                options,
-                overwrite=overwrite,
-                picture=compare,
-                image=image,
-                track=partial(progress.track, description="samples"),
-            )
-        typer.echo(summary)
-        print_notes(notes)
+        with _folder_for(output) if output not in pairs[0] else nullcontext():
+            for file, result in pairs:
+                check_output(result, WRITABLE, overwrite, file)
+            if is_folder(source):
+                _predict_folder(pairs, output, options, overwrite)
+                return
+            with new_progress() as progress:
+                summary, *notes = predict_file(
+                    *pairs[0],
+                    options,
+                    overwrite=overwrite,
+                    picture=compare,
+                    image=image,
+                    track=partial(progress.track, description="samples"),
+                )
+            typer.echo(summary)
+            print_notes(notes)
+
+
+@contextmanager
+def _folder_for(results: Path) -> Iterator[None]:
+    """Make a folder, if there is none, and leave it only if something was written to it."""
+    made = not results.exists()
+    results.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        if made and not any(results.iterdir()):
+            results.rmdir()
 
 
 def _predict_folder(

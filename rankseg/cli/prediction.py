@@ -18,6 +18,7 @@ from ..io.reading import (
     as_probabilities,
     divisor_of,
     doubtful_scale,
+    is_itk,
     is_nifti,
     read_array,
     read_image,
@@ -70,9 +71,9 @@ class Prediction:
     """The labels of one file, each sample computed when it is asked for.
 
     An array with three axes is one sample (class, *spatial), one with four or more is a batch of
-    samples, unless the options say otherwise; one with two is a map of one structure. A NIfTI
-    file is one sample: of one structure if it has three axes and they are not said to hold
-    classes; and whether classes come first or last is for the options to say.
+    samples, unless the options say otherwise; one with two is a map of one structure. A file of
+    NIfTI, .mha or .nrrd is one sample. NIfTI is of one structure if it has three axes and they
+    are not said to hold classes, and whether classes come first or last is for the options to say.
 
     Attributes
     ----------
@@ -98,6 +99,7 @@ class Prediction:
             raise CommandError(f"{path}: --scheduler is for {', '.join(STORES)}")
         self.divisor = divisor_of(array.dtype, options.scale)
         self._refuse_scaled_logits(array.dtype)
+        self._check_nodata(array.dtype)
         self.settings = options.settings
         self.binary = self._is_binary(seen)
         if self.binary:
@@ -107,7 +109,7 @@ class Prediction:
             self.batched = bool(options.batched)
         else:
             self._refuse_to_guess(array.shape, seen)
-            by_axes = array.ndim >= 4 and not is_nifti(path)
+            by_axes = array.ndim >= 4 and not self.is_one
             self.batched = by_axes if options.batched is None else options.batched
         class_axis = class_axis if self.binary else self._find_class_axis(array.shape)
         self._refuse_slices(array, class_axis)
@@ -189,7 +191,7 @@ class Prediction:
                     f"{found} does not tell the classes from the spatial axes; --class-axis does, "
                     f"{which}"
                 )
-        elif batched is None and class_axis is None and self._looks_like_a_volume(array):
+        elif not self.is_one and batched is class_axis is None and self._looks_like_a_volume(array):
             raise CommandError(
                 f"{found} may be one volume (class, *spatial), as values sum to 1 over the first "
                 "axis: --no-batched, or --batched if it is a batch"
@@ -211,6 +213,17 @@ class Prediction:
                 "floating-point logits"
             )
 
+    def _check_nodata(self, dtype: np.dtype) -> None:
+        nodata = self.options.nodata
+        if nodata is None or dtype.kind not in "iu":
+            return
+        info = np.iinfo(dtype)
+        if not (info.min <= nodata <= info.max and nodata == int(nodata)):
+            raise CommandError(
+                f"{self.path}: --nodata must be a value that {dtype} has, whole and from "
+                f"{info.min} to {info.max}, found {nodata:g}"
+            )
+
     def _find_class_axis(self, shape: tuple[int, ...]) -> int:
         """Return the axis of the classes, counted from the front of the array of the file."""
         layout = "(batch, class, *spatial)" if self.batched else "(class, *spatial)"
@@ -222,6 +235,11 @@ class Prediction:
         if not -len(shape) <= axis < len(shape) or (self.batched and axis % len(shape) == 0):
             raise CommandError(f"{self.path}: no class axis {axis} in an array of shape {shape}")
         return axis % len(shape)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the format holds one image or volume, and no batch."""
+        return is_nifti(self.path) or is_itk(self.path)
 
     @property
     def classes(self) -> int:
@@ -358,7 +376,7 @@ class Prediction:
             hint = ""
             plain = self.options.activation is None and self.divisor is None
             if plain and isinstance(error, ValueError) and "must be in [0, 1]" in str(error):
-                hint = " (--activation softmax or sigmoid turns logits into probabilities)"
+                hint = " (--activation softmax or sigmoid is for logits, --scale 100 for percent)"
             raise CommandError(f"{self.path}: {describe(error)}{hint}") from error
 
 
@@ -436,7 +454,11 @@ def _predict_lazily(prediction: Prediction, output: Path, overwrite: bool) -> li
     suffix = suffix_of(output)
     if suffix not in (".zarr", ".npy", ".tif", ".png"):
         raise CommandError(f"{output}: labels of {prediction.path.name} go to .zarr, .npy, .tif")
-    with cluster(prediction.options.scheduler), replacing(output, overwrite) as target:
+    with (
+        cluster(prediction.options.scheduler),
+        library_errors(),
+        replacing(output, overwrite) as target,
+    ):
         labels = prediction.lazy_labels()
         if suffix == ".zarr":
             write_zarr(target, labels)

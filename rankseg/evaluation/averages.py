@@ -99,18 +99,20 @@ class Average:
         ValueError
             If none does, or a class is named that there is not.
         """
-        beyond = [c for c in (*(self.classes or ()), *self.ignored) if c >= count]
-        if beyond:
-            raise ValueError(
-                f"classes must be in [0, {count}), as there are {count}, found {beyond[0]}"
-            )
+        for field, given in (("classes", self.classes or ()), ("ignored", self.ignored)):
+            beyond = [c for c in given if c >= count]
+            if beyond:
+                raise ValueError(
+                    f"{field} must be in [0, {count}), as there are {count}, found {beyond[0]}"
+                )
         mask = np.full(count, self.classes is None)
         mask[list(self.classes or ())] = True
         mask[list(self.ignored)] = False
         if self.name == "nnunet" and not multilabel:
             mask[0] = False
         if not mask.any():
-            raise ValueError(f"classes must leave one or more of {count}, found none")
+            field = "ignored" if self.ignored else "classes"
+            raise ValueError(f"{field} must leave one or more classes of {count}, found none")
         return mask
 
     def parts(

@@ -122,7 +122,10 @@ def _olds(text: str) -> list[int]:
         return [int(text[1:], 16)]
     first, dash, last = text.partition("-")
     if dash and first:
-        return list(range(int(first), int(last) + 1))
+        found = list(range(int(first), int(last) + 1))
+        if not found:
+            raise ValueError
+        return found
     return [int(text)]
 
 
@@ -131,7 +134,7 @@ def _pairs_of_text(text: str) -> dict[Any, Any]:
     if path.suffix in (".txt", ".json"):
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            content = json.loads(text)
+            content = _json(path)
             if not isinstance(content, dict):
                 raise ValueError(f"{path}: label_map must be an object of old and new labels")
             return content
@@ -142,6 +145,13 @@ def _pairs_of_text(text: str) -> dict[Any, Any]:
             raise ValueError(f"label_map must be OLD:NEW,..., found {part!r}")
         pairs[old] = new
     return pairs
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def _packed(labels: np.ndarray) -> np.ndarray:
@@ -184,7 +194,7 @@ def class_names(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _names_of_json(path: Path) -> tuple[str, ...]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _json(path)
     if isinstance(content, dict) and isinstance(content.get("labels"), dict):  # nnU-Net
         return tuple(name for name in content["labels"] if name != "ignore")
     if isinstance(content, dict):

@@ -13,9 +13,11 @@ def choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> str
     Raises
     ------
     ValueError
-        If there is no such array, or several.
+        If there is none, or no such array, or several.
     """
     names = list(names)
+    if not names:
+        raise ValueError("no array in it")
     if key is None:
         known = [name for name in names if name in usual]
         key = names[0] if len(names) == 1 else known[0] if len(known) == 1 else None
@@ -23,5 +25,5 @@ def choose(names: Iterable[str], key: str | None, usual: tuple[str, ...]) -> str
         problem = "several arrays, name one of" if key is None else f"no array {key!r} among"
         argument = "labels_key" if usual is LABELS_KEYS else "probs_key"
         listed = ", ".join(map(str, names))
-        raise ValueError(f"{problem} {listed}, as by {argument}={(names or ['...'])[0]}")
+        raise ValueError(f"{problem} {listed}, as by {argument}={names[0]}")
     return key

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
 from ..extras import optional_imports
+from .damage import errors_of_log, reading
 from .names import LABELS_KEYS as LABELS_KEYS
 from .names import PROBS_KEYS as PROBS_KEYS
 from .names import choose
@@ -52,14 +52,8 @@ def read_array(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarra
     ModuleNotFoundError
         If a package that reads such files is not installed.
     """
-    try:
-        with optional_imports():
-            return _READERS[suffix_of(path)](path, key, usual)
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can raise anything in its reader
-        reason = shorten(str(error) or type(error).__name__, width=160, placeholder=" ...")
-        raise ValueError(f"{path.name} cannot be read: {reason}") from error
+    with reading(path), optional_imports():
+        return _READERS[suffix_of(path)](path, key, usual)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -142,9 +136,15 @@ def _read_npz(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray
 
 
 def _read_torch(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
+    import pickle
+
     import torch
 
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, LookupError, EOFError, RuntimeError) as error:
+        # PyTorch's own message tells how to run the code in the file
+        raise ValueError("expected tensors that torch.save wrote, and no other objects") from error
     if isinstance(content, dict):
         content = content[choose(content, key, usual)]
     if not isinstance(content, torch.Tensor):
@@ -172,6 +172,8 @@ def _read_nifti(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarr
     import nibabel
 
     image: Any = nibabel.load(path)
+    if not hasattr(image, "affine"):
+        raise ValueError("expected an image or a volume, found CIFTI, which lies on surfaces")
     data = image.dataobj
     scaled = (getattr(data, "slope", 1), getattr(data, "inter", 0)) != (1, 0)
     if scaled:  # NumPy would make float64 of it
@@ -191,7 +193,8 @@ def _read_itk(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray
 def _read_tiff(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:
     import tifffile
 
-    return np.asarray(tifffile.imread(path))
+    with errors_of_log("tifffile"):  # of a file cut short, it returns the pages that are left
+        return np.asarray(tifffile.imread(path))
 
 
 def _read_store(path: Path, key: str | None, usual: tuple[str, ...]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..extras import optional_imports
+from .damage import reading
 from .names import choose
 
 STORES = (".zarr", ".h5", ".hdf5")
@@ -40,6 +41,19 @@ class Stored:
         with h5py.File(self.path, "r") as file:
             array: Any = file[self.name]
             return np.asarray(array[key])
+
+
+class Guarded:
+    """An array of a store, of which a read that fails names the file."""
+
+    def __init__(self, path: Path, array: Any) -> None:
+        self.path, self.array = path, array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a part."""
+        with reading(self.path):
+            return np.asarray(self.array[key])
 
 
 def open_store(path: Path, key: str | None, usual: tuple[str, ...]) -> Any:
@@ -79,14 +93,14 @@ def open_lazily(path: Path, key: str | None, usual: tuple[str, ...]) -> Array:
     ModuleNotFoundError
         If Dask, or the package that reads such files, is not installed.
     """
+    with reading(path), optional_imports():  # its extra brings Dask too
+        array = open_store(path, key, usual)
     with optional_imports():
         import dask.array as da
-
-        array = open_store(path, key, usual)
     native = getattr(array, "shards", None) or array.chunks or (1,) * array.ndim
     chunks = reading_chunks(array.shape, native, array.dtype.itemsize, READ)
     untyped: Any = da
-    return untyped.from_array(array, chunks=chunks, asarray=True, name=False)
+    return untyped.from_array(Guarded(path, array), chunks=chunks, asarray=True, name=False)
 
 
 def reading_chunks(

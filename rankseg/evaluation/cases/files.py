@@ -424,10 +424,12 @@ class Cases:
         )
         paths: Any = folder.rglob("*") if "/" in pattern else folder.iterdir()
         found: dict[str, Path] = {}
+        other = ""
         for path in sorted(paths):
             suffix = suffix_of(path)
             if suffix not in suffixes or path.name.startswith("."):
                 continue
+            other = other or path.name
             match = expression.fullmatch(path.relative_to(folder).as_posix()[: -len(suffix)])
             if match is None:
                 continue
@@ -435,4 +437,16 @@ class Cases:
             if name in found:
                 self.problems[name] = f"{found[name].name} and {path.name} have the same name"
             found[name] = path
+        if not found:
+            raise ValueError(_nothing_in(folder, suffixes, f"{argument}={pattern!r}", other))
         return {name: path for name, path in found.items() if name not in self.problems}
+
+
+def _nothing_in(folder: Path, suffixes: tuple[str, ...], pattern: str, other: str) -> str:
+    """Say why no file of a folder is taken, and which folder in it has some."""
+    if other:
+        return f"{folder}: no name fits {pattern}, {other} for example"
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and suffix_of(p) not in suffixes)
+    better = next((p for p in inside if any(suffix_of(f) in suffixes for f in p.iterdir())), None)
+    hint = "" if better is None else f"; there are such files in {better}"
+    return f"{folder}: no file named {', '.join(suffixes)} in it{hint}"
