@@ -174,8 +174,8 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/opening.py",
-        "return 1e-5",
-        "return 1e-6",
+        "return 1e-5 if eps is None else min(eps * max(classes, 8), 0.1)",
+        "return 1e-6 if eps is None else min(eps * max(classes, 8), 0.1)",
         "tests/test_validation.py",
     ),
     Mutation(
