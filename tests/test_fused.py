@@ -114,6 +114,27 @@ def test_wrong_bracket_is_found_and_mended(attempts, monkeypatch):
     assert differing(masks, probs, output_mode="multilabel") == 0
 
 
+@pytest.mark.parametrize("room", [4096, 4])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_samples_of_a_batch_are_mended_by_themselves(attempts, monkeypatch, mode, room):
+    probs, guess = softmax_map(3, 3, 12, 13), fused._Map.guess
+    valid = np.random.default_rng(1).random((3, 12, 13)) < 0.7
+
+    def misled(self):
+        bracket = guess(self)
+        low, high = bracket.low.view(3, 3), bracket.high.view(3, 3)
+        low[1, 2], high[1, 2] = 0.9, 0.95
+        low[2, 1:], high[2, 1:] = 0.01, 0.02  # not the first, which is inactive
+        return bracket
+
+    monkeypatch.setattr(fused._Map, "guess", misled)
+    monkeypatch.setattr(fused, "FEW", room)
+    settings = {"output_mode": mode, "pruning_prob": [1.0, 0.5, 0.5]}
+    found = rankseg(on_device(probs), valid=on_device(valid), **settings)
+    assert np.array_equal(found.cpu().numpy(), rankseg(probs, valid=valid, **settings))
+    assert len(attempts) >= 3 if mode == "multiclass" else attempts[0].any()
+
+
 def test_long_lists_are_mended(attempts, monkeypatch):
     monkeypatch.setattr(fused, "FEW", 4)
     probs = softmax_map(1, 3, 12, 13, scale=0.3)
