@@ -143,6 +143,21 @@ def test_long_lists_are_mended(attempts, monkeypatch):
     assert len(attempts) > 1
 
 
+def test_a_list_of_pixels_that_grows_when_it_is_mended(attempts, monkeypatch):
+    # Above the wrong brackets no pixel is shared, and with "void" none is listed.
+    probs, guess = softmax_map(1, 3, 12, 13, scale=1.5), fused._Map.guess
+
+    def misled(self):
+        bracket = guess(self)
+        return fused._Bracket(bracket.low * 0 + 0.98, bracket.high * 0 + 0.99)
+
+    monkeypatch.setattr(fused._Map, "guess", misled)
+    monkeypatch.setattr(fused, "FEW", 4)
+    settings = {"unassigned_policy": "void"}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert len(attempts) == 3
+
+
 def test_thresholds(attempts):
     probs = softmax_map(2, 3, 11, 17)
     found, expected = thresholds(on_device(probs)), thresholds(probs)
