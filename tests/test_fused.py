@@ -6,6 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
+from test_assignment import soft_maps
+
 from rankseg import arrays, fused, thresholds
 from rankseg.functional import rankseg
 
@@ -289,6 +291,28 @@ def test_kinds_of_maps(attempts, draw, settings):
     probs = draw()
     assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
     assert attempts
+
+
+def test_increments_of_few_pixels(attempts):
+    # In these samples the sign of c in an IoU's increment (a p - b) / (1 - c p) decides.
+    maps = (1, 2), (8, 0), (15, 2), (34, 2), (38, 0), (58, 1)
+    probs = np.concatenate([soft_maps(seed, 3, 4, (2, 4))[i : i + 1] for seed, i in maps])
+    probs, settings = probs.astype(np.float32), {"metric": "iou", "pruning_prob": 0.0}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts
+
+
+def test_smoothed_dice_may_leave_the_last_mask_empty(attempts):
+    probs = np.zeros((1, 8, 20), np.float32)
+    probs[0, :, 3] = np.linspace(0.3, 0.6, 8)
+    settings = {"smooth": 1.0, "output_mode": "multilabel", "pruning_prob": 0.2}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts and 0 < rankseg(probs, **settings).sum() < 8
+    found, expected = (
+        thresholds(on_device(probs), "dice", 1.0, 0.2),
+        thresholds(probs, "dice", 1.0, 0.2),
+    )
+    assert np.array_equal(np.isinf(found.threshold.cpu().numpy()), np.isinf(expected.threshold))
 
 
 @pytest.mark.parametrize("smooth", [0.0, 1.0])
