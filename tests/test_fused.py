@@ -163,7 +163,8 @@ def test_a_list_of_pixels_that_grows_when_it_is_mended(attempts, monkeypatch):
 def test_thresholds(attempts):
     probs = softmax_map(2, 3, 11, 17)
     probs[1, 2] *= 0.4  # which is pruned: its score is 0
-    found, expected = thresholds(on_device(probs)), thresholds(probs)
+    settings = {"metric": "iou", "smooth": 1.0}
+    found, expected = thresholds(on_device(probs), **settings), thresholds(probs, **settings)
     assert attempts and not expected.active.all()
     for part, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(part.cpu().numpy(), other, rtol=1e-6)
