@@ -207,6 +207,14 @@ def test_a_column_without_anything_counts_where_it_is_said_to():
     assert np.isnan(as_scores(Parts(*parts))).all()
 
 
+def test_a_class_that_no_label_has_moves_no_score_of_a_case():
+    union = np.random.default_rng(1).integers(5, 30, (20, 3))
+    present = np.array([[True, True, False]]).repeat(20, 0)
+    parts = Average("dataset").parts("iou", "label", union // 2, union, present, np.full(3, True))
+    without = Parts(*(part[:, :2] for part in parts))
+    np.testing.assert_allclose(as_scores(parts), as_scores(without), rtol=1e-12)
+
+
 def test_paired_intervals_take_any_estimate():
     values = np.random.default_rng(0).normal(size=(40, 2))
     low, high = paired_interval(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from rankseg import RankSEG, rankseg, thresholds
+from rankseg.chunks import Focus
+from rankseg.maps import ProbabilityMap
 from rankseg.rows import LazyRows
 from rankseg.solvers import bracket
 
@@ -105,6 +107,21 @@ def test_where_too_many_pixels_are_undecided_each_threshold_is_a_read(monkeypatc
     found = rankseg(x, **settings).compute()
     assert np.mean(found == rankseg(p, **settings)) > (0.999 if settings.get("smooth") else 0.9999)
     assert max(reads.values()) > 3
+
+
+def test_a_pixel_at_a_threshold_is_not_above_it():
+    p = maps("eighths")
+    low, high = np.full((2, 4), 0.2, np.float32), np.full((2, 4), 0.625, np.float32)
+    focus = Focus.of(ProbabilityMap(da.from_array(p, chunks=(1, 4, 25, 20))), low, high)
+    for t in (0.2, 0.25, 0.5, 0.625):  # eighths are values, and ends of the bounds
+        size, overlap = focus.above(np.full((2, 4), t, np.float32))
+        mask = p > np.float32(t)
+        assert np.array_equal(size, mask.sum(axis=(2, 3)))
+        assert np.array_equal(overlap, np.sum(p, axis=(2, 3), where=mask))
+        number, value = focus.between(low, np.full((2, 4), t, np.float32))
+        inside = (p > low[0, 0]) & (p <= np.float32(t))
+        assert np.array_equal(np.bincount(number, minlength=8), inside.sum(axis=(2, 3)).ravel())
+        assert np.sum(value) == np.sum(p[inside])
 
 
 def test_pixels_between_the_bounds_are_few(monkeypatch):

@@ -178,6 +178,18 @@ def test_blocks_and_whole_maps_label_alike():
     assert np.array_equal(correlated_labels.labels(rows, solution, objective, None), whole)
 
 
+@pytest.mark.parametrize("objective", [OBJECTIVES["dice"](1.0), OBJECTIVES["iou"]()])
+def test_small_samples_are_labelled_two_at_a_time_as_alone(objective):
+    p = soft_maps(3, 5, 6, (6, 7), 1.5)
+    rows = BlockRows(ProbabilityMap(p), block=2 * p[0].size)
+    solution = correlated.solve(rows, objective, 0.3, 0.5, competing=True)
+    labels = correlated_labels.labels(rows, solution, objective, None)
+    for sample, found in zip(p, labels, strict=True):
+        alone = rows_of(ProbabilityMap(sample[None]))
+        solution = correlated.solve(alone, objective, 0.3, 0.5, competing=True)
+        assert np.array_equal(correlated_labels.labels(alone, solution, objective, None)[0], found)
+
+
 def test_pruned_void_and_invalid_pixels(backend):
     p = soft_maps(7, sharpness=3.0, dtype=np.float32)
     p[:, 2] *= np.float32(0.3)

@@ -6,6 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
+from test_assignment import soft_maps
+
 from rankseg import arrays, fused, thresholds
 from rankseg.functional import rankseg
 
@@ -114,6 +116,28 @@ def test_wrong_bracket_is_found_and_mended(attempts, monkeypatch):
     assert differing(masks, probs, output_mode="multilabel") == 0
 
 
+@pytest.mark.parametrize("room", [4096, 4])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_samples_of_a_batch_are_mended_by_themselves(attempts, monkeypatch, mode, room):
+    scale = np.array([9.0, 3.0, 1.5]).reshape(3, 1, 1, 1)  # thresholds of their own
+    probs, guess = softmax_map(3, 3, 12, 13, scale=scale), fused._Map.guess
+    valid = np.random.default_rng(1).random((3, 12, 13)) < 0.7
+
+    def misled(self):
+        bracket = guess(self)
+        low, high = bracket.low.view(3, 3), bracket.high.view(3, 3)
+        low[1, 2], high[1, 2] = 0.9, 0.95
+        low[2, 1:], high[2, 1:] = 0.01, 0.02  # not the first, which is inactive
+        return bracket
+
+    monkeypatch.setattr(fused._Map, "guess", misled)
+    monkeypatch.setattr(fused, "FEW", room)
+    settings = {"output_mode": mode, "pruning_prob": [1.0, 0.5, 0.5]}
+    found = rankseg(on_device(probs), valid=on_device(valid), **settings)
+    assert np.array_equal(found.cpu().numpy(), rankseg(probs, valid=valid, **settings))
+    assert len(attempts) >= 3 if mode == "multiclass" else attempts[0].any()
+
+
 def test_long_lists_are_mended(attempts, monkeypatch):
     monkeypatch.setattr(fused, "FEW", 4)
     probs = softmax_map(1, 3, 12, 13, scale=0.3)
@@ -121,10 +145,27 @@ def test_long_lists_are_mended(attempts, monkeypatch):
     assert len(attempts) > 1
 
 
+def test_a_list_of_pixels_that_grows_when_it_is_mended(attempts, monkeypatch):
+    # Above the wrong brackets no pixel is shared, and with "void" none is listed.
+    probs, guess = softmax_map(1, 3, 12, 13, scale=1.5), fused._Map.guess
+
+    def misled(self):
+        bracket = guess(self)
+        return fused._Bracket(bracket.low * 0 + 0.98, bracket.high * 0 + 0.99)
+
+    monkeypatch.setattr(fused._Map, "guess", misled)
+    monkeypatch.setattr(fused, "FEW", 4)
+    settings = {"unassigned_policy": "void"}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert len(attempts) == 3
+
+
 def test_thresholds(attempts):
     probs = softmax_map(2, 3, 11, 17)
-    found, expected = thresholds(on_device(probs)), thresholds(probs)
-    assert attempts
+    probs[1, 2] *= 0.4  # which is pruned: its score is 0
+    settings = {"metric": "iou", "smooth": 1.0}
+    found, expected = thresholds(on_device(probs), **settings), thresholds(probs, **settings)
+    assert attempts and not expected.active.all()
     for part, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(part.cpu().numpy(), other, rtol=1e-6)
 
@@ -252,6 +293,28 @@ def test_kinds_of_maps(attempts, draw, settings):
     probs = draw()
     assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
     assert attempts
+
+
+def test_increments_of_few_pixels(attempts):
+    # In these samples the sign of c in an IoU's increment (a p - b) / (1 - c p) decides.
+    maps = (1, 2), (8, 0), (15, 2), (34, 2), (38, 0), (58, 1)
+    probs = np.concatenate([soft_maps(seed, 3, 4, (2, 4))[i : i + 1] for seed, i in maps])
+    probs, settings = probs.astype(np.float32), {"metric": "iou", "pruning_prob": 0.0}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts
+
+
+def test_smoothed_dice_may_leave_the_last_mask_empty(attempts):
+    probs = np.zeros((1, 8, 20), np.float32)
+    probs[0, :, 3] = np.linspace(0.3, 0.6, 8)
+    settings = {"smooth": 1.0, "output_mode": "multilabel", "pruning_prob": 0.2}
+    assert differing(rankseg(on_device(probs), **settings), probs, **settings) == 0
+    assert attempts and 0 < rankseg(probs, **settings).sum() < 8
+    found, expected = (
+        thresholds(on_device(probs), "dice", 1.0, 0.2),
+        thresholds(probs, "dice", 1.0, 0.2),
+    )
+    assert np.array_equal(np.isinf(found.threshold.cpu().numpy()), np.isinf(expected.threshold))
 
 
 @pytest.mark.parametrize("smooth", [0.0, 1.0])

@@ -12,7 +12,7 @@ from commandline import refuse, run, succeed
 from rankseg import rankseg
 from rankseg.io.reading import read_array
 from rankseg.io.replacing import replacing
-from rankseg.io.stores import open_lazily, reading_chunks
+from rankseg.io.stores import look, open_lazily, reading_chunks
 
 USUAL = ("probs", "probabilities")
 
@@ -427,6 +427,19 @@ def test_chunks_are_whole_ones_of_the_store():
     assert reading_chunks((1, 5, 12000, 10000), (1, 5, 1000, 1000), 4, 2**25) == (1, 5, 1000, 1000)
     assert reading_chunks((8, 3, 10, 10), (1, 1, 10, 10), 4, most=1200) == (1, 3, 10, 10)
     assert reading_chunks((2, 3, 10, 10), (1, 1, 3, 3), 4, most=130) == (1, 1, 3, 9)
+
+
+def test_shards_are_read_whole(tmp_path, monkeypatch):
+    pytest.importorskip("dask.array")
+    monkeypatch.setattr("rankseg.io.stores.READ", 1)
+    write_zarr(tmp_path / "p.zarr", probabilities(), chunks=(1, 3, 10, 10), shards=(1, 3, 20, 50))
+    assert open_lazily(tmp_path / "p.zarr", None, USUAL).chunks[2:] == ((20, 20), (50,))
+
+
+def test_the_middle_of_an_array_is_looked_at():
+    da = pytest.importorskip("dask.array")
+    found = look(da.arange(1000, chunks=100)[None])
+    assert np.array_equal(found, np.arange(500, 600)[None])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
