@@ -9,7 +9,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from .. import arrays, factor
+from .. import arrays, factor, histograms
 from ..arrays import Array, device
 from ..maps import ProbabilityMap
 from ..objectives import Objective, ratio
@@ -118,8 +118,8 @@ def _labels_at_once(
         table = correlated_traced.growth(rows, solution, objective, inside)
     else:
         table = _tables(solution, objective, source, samples, np.asarray(eligible), inside)
-    index, _ = arrays.bins_of(xp, p, factor.BINNING)
-    gain = arrays.look_up(xp, table, index, source.dtype)
+    index, _ = histograms.bins_of(xp, p, factor.BINNING)
+    gain = histograms.look_up(xp, table, index, source.dtype)
     chosen = source.broadcast(eligible) > 0
     winner = xp.argmax(_allowed(xp, gain, mask, chosen & (votes == 0)), axis=1)
     if void_index is None:
@@ -137,7 +137,7 @@ def _tables(
     inside: Array,
 ) -> np.ndarray:
     """Return `growth` of every row, given the probabilities that a class alone has."""
-    found = arrays.histogram(source.xp, inside, len(source.spatial), solution.binning, True)
+    found = histograms.histogram(source.xp, inside, len(source.spatial), solution.binning, True)
     counts, sums = read_histogram(found, solution.binning)
     table = np.zeros((*eligible.shape, factor.BINS))
     here = np.nonzero(eligible)
@@ -179,9 +179,9 @@ def _labels_in_blocks(
             slab.count()
             for _, p, selected in slab.conflicting():
                 inside = np.where(selected, p, p.dtype.type(0))
-                found = arrays.histogram(np, inside, 1, solution.binning, True)
+                found = histograms.histogram(np, inside, 1, solution.binning, True)
                 shared += read_histogram(found, solution.binning)
-                used[arrays.bins_of(np, p, factor.BINNING)[0]] = True
+                used[histograms.bins_of(np, p, factor.BINNING)[0]] = True
         these = (np.full(len(classes), b), np.array(classes))
         shared_size, overlap = _sums_at_nodes(solution, these, *shared)
         size = solution.size[these] - shared_size
@@ -195,7 +195,7 @@ def _labels_in_blocks(
             part[...] = slab.chosen
             flat = part.reshape(-1)
             for pixels, p, selected in slab.conflicting():
-                index = arrays.bins_of(np, p, factor.BINNING)[0]
+                index = histograms.bins_of(np, p, factor.BINNING)[0]
                 gain = np.take_along_axis(table, index, axis=1)
                 winner = np.argmax(_allowed(np, gain, selected, ~selected.any(axis=0)), axis=0)
                 flat[pixels] = np.take(classes, winner)

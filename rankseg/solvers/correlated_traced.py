@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, factor
+from .. import arrays, factor, histograms
 from ..arrays import Array, Namespace, device
 from ..factor import BINS
 from ..objectives import Objective, ratio
@@ -67,7 +67,7 @@ def _counts(rows: Rows, x: Array | None = None) -> Array:
     if x is None:
         counts, _ = Group(source, ...).histogram(factor.BINNING, False)
     else:
-        counts, _ = arrays.histogram(xp, x, len(source.spatial), factor.BINNING, False)
+        counts, _ = histograms.histogram(xp, x, len(source.spatial), factor.BINNING, False)
     counts = xp.flip(xp.astype(counts, arrays.state_dtype(xp, counts)), axis=-1)
     within = np.ones(BINS)
     within[-1] = 0.0
