@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from rankseg import arrays, fused, thresholds
+from rankseg import arrays, fused, gpu, thresholds
 from rankseg.functional import rankseg
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -46,7 +46,7 @@ def language_is_replaced_once(monkeypatch):
 def attempts(monkeypatch):
     """Send tensors down the fused path, and count reads of the map: flags of each."""
     monkeypatch.setattr(arrays, "to_numpy_view", lambda x: getattr(x, "detach", lambda: x)())
-    monkeypatch.setattr(fused, "_is_on_gpu", lambda probs: True)
+    monkeypatch.setattr(gpu, "is_on_gpu", lambda probs: True)
     seen, attempt = [], fused._Map.attempt
 
     def counted(self, *args):
