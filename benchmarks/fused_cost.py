@@ -14,9 +14,7 @@ if not, or if the part was read more than once, the exit status is 1.
 """
 
 import argparse
-import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,10 +231,7 @@ def main() -> None:
         counts, single = fused_counts(name, probs, options.full)
         found[name] = {"fused": counts}
         once &= single
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if not once:
-        sys.exit("the map was read more than once")
+    device_cost.report(found, once, options.json)
 
 
 if __name__ == "__main__":
