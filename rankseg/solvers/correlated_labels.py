@@ -20,14 +20,14 @@ from .block_labels import LabelSlab, slabs_of_sample
 from .correlated import CorrelatedSolution, read_histogram
 from .correlated_traced import TracedSolution
 
-Row = tuple[np.ndarray, np.ndarray]
+SomeRows = tuple[np.ndarray, np.ndarray]
 """Samples and classes of some rows: two integer arrays of one length."""
 
 
 def growth(
     solution: CorrelatedSolution,
     objective: Objective,
-    rows: Row,
+    rows: SomeRows,
     size: np.ndarray,
     overlap: list[np.ndarray],
     bins: np.ndarray | slice = slice(None),
@@ -60,7 +60,7 @@ def growth(
 def _increments(
     solution: CorrelatedSolution,
     objective: Objective,
-    rows: Row,
+    rows: SomeRows,
     size: np.ndarray,
     overlap: list[np.ndarray],
     which: np.ndarray,
@@ -71,7 +71,7 @@ def _increments(
 
 
 def _sums_at_nodes(
-    solution: CorrelatedSolution, rows: Row, counts: Array, sums: Array
+    solution: CorrelatedSolution, rows: SomeRows, counts: Array, sums: Array
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return how many pixels a histogram of (row, bin) has, and their sums at the nodes."""
     used = np.flatnonzero(counts.any(axis=0))
