@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # for fused_cost; torch may import Triton first
@@ -130,6 +131,14 @@ def eager(probs: torch.Tensor) -> tuple[dict[str, float], Counter[str]]:
     }, cost.bytes
 
 
+def report(found: dict[str, Any], once: bool, path: Path | None) -> None:
+    """Write counts to a file, if one is named, and fail if a map was read more than once."""
+    if path:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if not once:
+        sys.exit("the map was read more than once")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts there")
@@ -154,10 +163,7 @@ def main() -> None:
         if has_triton:
             found[name]["fused"], single = fused_cost.fused_counts(name, probs)
             once &= single
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if not once:
-        sys.exit("the map was read more than once")
+    report(found, once, options.json)
 
 
 if __name__ == "__main__":

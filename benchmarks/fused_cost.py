@@ -14,9 +14,7 @@ if not, or if the part was read more than once, the exit status is 1.
 """
 
 import argparse
-import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +31,7 @@ import triton.language as tl
 from torch.utils._python_dispatch import _disable_current_modes
 from triton.runtime import interpreter
 
-from rankseg import arrays, fused, thresholds
+from rankseg import arrays, fused, gpu, thresholds
 from rankseg.functional import rankseg
 from rankseg.settings import Settings
 
@@ -109,7 +107,7 @@ def interpreted(traffic: Traffic | None = None) -> Iterator[None]:
         mock.patch.object(builder, "create_masked_store", counted_store),
         mock.patch.object(builder, "create_atomic_rmw", counted_add),
         mock.patch.object(arrays, "to_numpy_view", lambda x: getattr(x, "detach", lambda: x)()),
-        mock.patch.object(fused, "_is_on_gpu", lambda probs: True),
+        mock.patch.object(gpu, "is_on_gpu", lambda probs: True),
     ):
         yield
 
@@ -165,7 +163,7 @@ def count(probs: torch.Tensor, whole: int) -> tuple[dict[str, float], int, Fused
 def holds(probs: torch.Tensor) -> bool:
     """Print and return whether the guess makes one read of the whole map enough."""
     settings = Settings("dice", 0.0, "multiclass", "RMA")
-    lines = fused._lines(probs)
+    lines = gpu.lines_of(probs)
     assert lines is not None
     whole = fused._Map(probs, lines, None, settings, False)
     with interpreted():
@@ -233,10 +231,7 @@ def main() -> None:
         counts, single = fused_counts(name, probs, options.full)
         found[name] = {"fused": counts}
         once &= single
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if not once:
-        sys.exit("the map was read more than once")
+    device_cost.report(found, once, options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The only module that knows that array libraries differ.
+"""How array libraries differ: what the solvers ask of arrays, the same for every library.
 
 Four kinds of array are told apart, and everything else follows from the kind:
 
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from math import ceil, prod
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from array_api_compat import (
@@ -496,79 +496,9 @@ def _last_axes(x: Array, ndim: int) -> tuple[int, ...]:
     return tuple(range(x.ndim - ndim, x.ndim))
 
 
-def look_up(xp: Namespace, table: np.ndarray, index: Array, dtype: Any) -> Array:
-    """Return values of a table (*row, bin) for the bins of pixels (*row, *spatial)."""
-    *lead, bins = table.shape
-    if is_dask_array(index):
-        values = table.astype(dtype).reshape(-1)
-    else:
-        table = xp.asarray(table, dtype=dtype, device=device(index))
-    rows = xp.arange(prod(lead), dtype=index.dtype, device=device(index)) * bins
-    rows = xp.reshape(rows, (*lead, *[1] * (index.ndim - len(lead))))
-    index = index + rows
-    if is_dask_array(index):
-        return _map_chunks(index, lambda block: values[block], dtype)
-    return xp.reshape(xp.take(xp.reshape(table, (-1,)), xp.reshape(index, (-1,))), index.shape)
-
-
-def _map_chunks(x: Array, work: Callable[[np.ndarray], np.ndarray], dtype: Any) -> Array:
-    return x.map_blocks(work, dtype=dtype)
-
-
-class Binning(NamedTuple):
-    """Bins by the exponent and the first `mantissa` bits of the mantissa, of 2^-octaves to 1.
-
-    The first bin is for what is smaller, the last for 1; the next `fraction` bits of the mantissa
-    tell where in a bin a value lies.
-    """
-
-    octaves: int
-    mantissa: int
-    fraction: int
-
-    @property
-    def bins(self) -> int:
-        """Return how many there are."""
-        return (self.octaves << self.mantissa) + 2
-
-    @property
-    def edges(self) -> np.ndarray:
-        """Return the lowest value of each bin, exact in float32."""
-        steps = 1 + np.arange(2**self.mantissa) / 2**self.mantissa
-        octaves = 2.0 ** np.arange(-self.octaves, 0)
-        return np.concatenate([[0.0], (octaves[:, None] * steps).reshape(-1), [1.0]])
-
-
-def bins_of(xp: Namespace, x: Array, binning: Binning, fine: bool = False) -> tuple[Array, Array]:
-    """Return the bin of each float32 or float64 value in [0, 1], and where in it as an integer.
-
-    In units of 2^-fraction of the bin's width, or None. A logarithm would differ between libraries.
-    """
-    if is_dask_array(x):
-        return _bins_of_chunks(x, binning, fine)
-    octaves, mantissa, fraction = binning
-    single = x.dtype == xp.float32
-    stored, bias = (23, 127) if single else (52, 1023)
-    bits = _bits_of(xp, x, single)
-    if bits is None:
-        return _compared_bins(xp, x, binning)
-    first = ((bias - octaves) << mantissa) - 1
-    index = clip(xp, (bits >> (stored - mantissa)) - first, 0, binning.bins - 1)
-    if not fine:
-        return index, None
-    return index, (bits >> (stored - mantissa - fraction)) & ((1 << fraction) - 1)
-
-
-def _bins_of_chunks(x: Array, binning: Binning, fine: bool) -> tuple[Array, Array | None]:
-    def of(part: int) -> Array:
-        work = lambda block: bins_of(np, block, binning, fine)[part].astype(np.int64)  # noqa: E731
-        return _map_chunks(x, work, np.int64)
-
-    return of(0), of(1) if fine else None
-
-
-def _bits_of(xp: Namespace, x: Array, single: bool) -> Array | None:
-    integer = xp.int32 if single else xp.int64
+def bits_of(xp: Namespace, x: Array) -> Array | None:
+    """Return the bits of float32 or float64 values as integers, None where none can be seen."""
+    integer = xp.int32 if x.dtype == xp.float32 else xp.int64
     if is_numpy_array(x):
         return np.ascontiguousarray(x).view(integer)
     if is_torch_array(x) or is_jax_array(x) or is_cupy_array(x):
@@ -576,46 +506,7 @@ def _bits_of(xp: Namespace, x: Array, single: bool) -> Array | None:
     return None
 
 
-def _compared_bins(xp: Namespace, x: Array, binning: Binning) -> tuple[Array, Array]:
-    # Where bits cannot be seen: differences and quotients by powers of two are exact.
-    edges = xp.asarray(binning.edges, dtype=x.dtype, device=device(x))
-    flat = xp.reshape(x, (-1,))
-    index = xp.searchsorted(edges, flat, side="right") - 1
-    low, high = (
-        xp.take(edges, index),
-        xp.take(edges, xp.clip(index + 1, max=len(binning.edges) - 1)),
-    )
-    width = xp.where(high > low, high - low, xp.ones_like(low))
-    rest = xp.astype(xp.floor((flat - low) / width * 2**binning.fraction), xp.int64)
-    return xp.reshape(index, x.shape), xp.reshape(rest, x.shape)
-
-
-def histogram(
-    xp: Namespace, x: Array, ndim: int, binning: Binning, fine: bool = False
-) -> tuple[Array, Array | None]:
-    """Count the values of the last `ndim` axes in bins, and sum up where in these they lie.
-
-    In units of 2^-fraction of the width; that is None unless `fine`. Both are integers, so that
-    every library has the same.
-    """
-    if is_dask_array(x):
-        return _histogram_of_chunks(x, ndim, binning, fine)
-    lead = x.shape[: x.ndim - ndim]
-    if is_numpy_array(x) and not lead and x.dtype == np.float32 and binning.fraction <= 3:
-        return _histogram_of_row(x, binning)
-    index, rest = bins_of(xp, x, binning, fine)
-    rows = prod(lead)
-    length = rows * binning.bins
-    shape = (*lead, binning.bins)
-    offset = xp.arange(rows, dtype=index.dtype, device=device(x)) * binning.bins
-    index = xp.reshape(xp.reshape(index, (rows, -1)) + xp.reshape(offset, (-1, 1)), (-1,))
-    counts = xp.reshape(_sums_by_index(xp, index, length, None), shape)
-    if not fine:
-        return counts, None
-    return counts, xp.reshape(_sums_by_index(xp, index, length, xp.reshape(rest, (-1,))), shape)
-
-
-def _sums_by_index(xp: Namespace, index: Array, length: int, values: Array | None) -> Array:
+def sums_by_index(xp: Namespace, index: Array, length: int, values: Array | None) -> Array:
     """Count how often each number below `length` is in `index`, or add up integers there."""
     if is_numpy_array(index) or is_cupy_array(index):
         return xp.bincount(index, values, minlength=length)
@@ -638,44 +529,6 @@ def _sums_by_index(xp: Namespace, index: Array, length: int, values: Array | Non
     sums = xp.concat([zero, xp.cumulative_sum(xp.take(values, order))])
     sums = xp.take(sums, ends)
     return sums[1:] - sums[:-1]
-
-
-def _histogram_of_chunks(
-    x: Array, ndim: int, binning: Binning, fine: bool
-) -> tuple[Array, Array | None]:
-    def of(block: np.ndarray, part: int) -> np.ndarray:
-        result = histogram(np, block, ndim, binning, fine)[part]
-        assert result is not None
-        lead = block.shape[: block.ndim - ndim]
-        return result.reshape(*lead, *[1] * ndim, binning.bins).astype(np.int64)
-
-    lead = x.ndim - ndim
-    chunks = (
-        *x.chunks[:lead],
-        *((1,) * len(sizes) for sizes in x.chunks[lead:]),
-        (binning.bins,),
-    )
-    axes = tuple(range(lead, x.ndim))
-    parts = [
-        x.map_blocks(of, part=part, chunks=chunks, new_axis=x.ndim, dtype=np.int64).sum(axis=axes)
-        for part in range(1 + fine)
-    ]
-    return parts[0], parts[1] if fine else None
-
-
-def _histogram_of_row(x: np.ndarray, binning: Binning) -> tuple[np.ndarray, np.ndarray]:
-    # The upper bits count as they are, those of the fraction too: a third of the time of weights.
-    bits = binning.mantissa + binning.fraction
-    upper = np.ascontiguousarray(x).reshape(-1).view(np.uint32) >> (23 - bits)
-    last = 127 << bits
-    counts = np.bincount(upper, minlength=last + 1)
-    first = last - (binning.octaves << bits)
-    inner = counts[first:last].reshape(-1, 1 << binning.fraction)
-    sizes, sums = np.zeros((2, binning.bins), np.int64)
-    sizes[1:-1] = inner.sum(axis=1)
-    sums[1:-1] = inner @ np.arange(1 << binning.fraction)
-    sizes[0], sizes[-1] = x.size - sizes.sum() - counts[last], counts[last]
-    return sizes, sums
 
 
 def slabs(shape: Sequence[int], limit: int) -> Iterator[Slab]:

@@ -12,8 +12,9 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from . import arrays
-from .arrays import Array, Binning
+from . import arrays, histograms
+from .arrays import Array
+from .histograms import Binning
 from .maps import ProbabilityMap
 
 BINNING = Binning(octaves=20, mantissa=9, fraction=0)
@@ -71,7 +72,7 @@ def _census_of(chunk: np.ndarray) -> np.ndarray:
             found[2] += arrays.total(np, x, ndim)
             single = x.astype(np.float32, copy=False)
             with np.errstate(invalid="ignore"):  # NaN is looked for in the extremes
-                found[3:] += arrays.histogram(np, single, ndim, BINNING)[0]
+                found[3:] += histograms.histogram(np, single, ndim, BINNING)[0]
     return result.reshape(*chunk.shape[:2], *[1] * ndim, -1)
 
 

@@ -11,7 +11,7 @@ from .maps import ProbabilityMap
 from .objectives import Dice, IoU, Objective
 from .opening import open_rows, settled
 from .rows import BlockRows, Rows
-from .settings import Settings, each_correlation
+from .settings import Settings, check_length, each_correlation
 from .solvers import exact
 from .validation import choice, number
 
@@ -119,10 +119,7 @@ def _expected(
     method = choice("method", method, METHODS)
     rho = each_correlation(correlation)
     rows = open_rows(probs)
-    if isinstance(rho, tuple) and len(rho) != rows.shape[1]:
-        raise ValueError(
-            f"correlation has {len(rho)} values, but probs has {rows.shape[1]} classes"
-        )
+    check_length("correlation", rho, rows.shape[1])
     _check_mask(mask, rows)
     rows = settled(rows)
     mask = arrays.to_numpy_view(arrays.beside(mask, probs))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import arrays
+from . import histograms
 
 LARGEST = 0.95
 """Largest correlation below 1: at 0.99 even 64 nodes are too far apart."""
@@ -32,7 +32,7 @@ LARGEST = 0.95
 REACH = 5.5
 """Outermost nodes, in standard deviations."""
 
-BINNING = arrays.Binning(octaves=24, mantissa=7, fraction=16)
+BINNING = histograms.Binning(octaves=24, mantissa=7, fraction=16)
 """Bins of at most 2^-7 of their p, down to 2^-24."""
 
 ROUGH = BINNING._replace(fraction=3)
@@ -171,7 +171,7 @@ def _levels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def bin_of(p: np.ndarray) -> np.ndarray:
     """Return the bin of each float32 or float64 value in [0, 1], as integers."""
-    return arrays.bins_of(np, p, BINNING)[0]
+    return histograms.bins_of(np, p, BINNING)[0]
 
 
 def fraction_of(p: np.ndarray, b: np.ndarray) -> np.ndarray:

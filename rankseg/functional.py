@@ -141,7 +141,7 @@ def rankseg(
     array([[1, 1, 1, 0]])
     """
     segment = segment_of_settings
-    if arrays.is_compiling():  # torch.compile reads no further: it takes the rest as one step
+    if arrays.is_compiling():  # torch.compile takes the rest as one step
         from .integration.compiled import segment_in_graph as segment
     return segment(
         probs,

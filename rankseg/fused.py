@@ -18,27 +18,24 @@ Formulas are those of `objectives`, on small arrays. Two runs give the same bits
 """
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
-from importlib.util import find_spec
+from functools import cached_property, lru_cache
 from math import ceil, log2, prod
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_array, is_torch_array
+from array_api_compat import array_namespace
 
 from . import arrays
 from .arrays import Array
+from .gpu import Lines, brought_back, current_device, is_eligible, lines_of, tensor_of
 from .maps import ProbabilityMap
 from .objectives import Dice, Objective
 from .opening import accept, tolerance
 from .rows import Rows, rows_of
 from .settings import Settings, check_classes
 from .solvers import assignment, rma
-
-DTYPES = ("float16", "bfloat16", "float32")
 
 MAX_CLASSES = 1024
 """All classes of a piece of a list are in registers at once."""
@@ -74,7 +71,7 @@ def labels_or_masks(
     result = _run(probs, settings, class_axis, valid, masks=settings.output_mode == "multilabel")
     if result is None:
         return None
-    out = _like(result.out, probs)
+    out = brought_back(result.out, probs)
     multiclass = settings.output_mode == "multiclass"
     return out if multiclass else array_namespace(out).moveaxis(out, 1, class_axis)
 
@@ -89,7 +86,7 @@ def row_thresholds(
     found, objective = result.solution, settings.objective
     score = found.active * objective.score(found.size, found.overlap, found.mass)
     parts = (found.threshold.float(), score.float(), found.active)
-    return tuple(_like(part, probs) for part in parts)
+    return tuple(brought_back(part, probs) for part in parts)
 
 
 def _run(
@@ -101,116 +98,23 @@ def _run(
 ) -> "_Result | None":
     if settings.solver != "RMA" or settings.refine or settings.correlated:
         return None
-    if not _is_eligible(probs):
+    if not is_eligible(probs):
         return None
     given, valid = accept(probs, class_axis, valid)
     check_classes(settings, given.shape[1], valid is not None, arrays.largest_label(probs))
     batch, classes, *spatial = given.shape
     if not 0 < batch < 2**16 or classes > MAX_CLASSES or prod(spatial) >= 2**31:
         return None
-    tensor = _tensor(given)
-    lines = _lines(tensor)
+    tensor = tensor_of(given)
+    lines = lines_of(tensor)
     if lines is None:
         return None
     if valid is not None:
         torch = sys.modules["torch"]
-        valid = _tensor(valid).to(tensor.device).reshape(tensor.shape[0], -1)
+        valid = tensor_of(valid).to(tensor.device).reshape(tensor.shape[0], -1)
         valid = valid.contiguous().view(torch.uint8)
-    with _current(tensor):
+    with current_device(tensor):
         return _Map(tensor, lines, valid, settings, masks).solve()
-
-
-# What this is for
-
-
-def _is_eligible(probs: Array) -> bool:
-    if is_cupy_array(probs):  # PyTorch is not imported for arrays that are not its own
-        torch = sys.modules.get("torch")
-        usable = torch is not None and torch.cuda.is_available()
-        return usable and arrays.dtype_name(probs.dtype) in DTYPES and _has_kernels(0)
-    if not is_torch_array(probs) or arrays.kind_of(probs) != "device":
-        return False
-    torch = sys.modules["torch"]
-    plain = type(probs) in (torch.Tensor, torch.nn.Parameter) and probs.layout == torch.strided
-    return (
-        plain
-        and _is_on_gpu(probs)
-        and arrays.dtype_name(probs.dtype) in DTYPES
-        and _has_kernels(probs.device.index or 0)
-    )
-
-
-def _is_on_gpu(probs: Array) -> bool:
-    return bool(probs.is_cuda)
-
-
-@cache
-def _has_kernels(index: int) -> bool:
-    torch = sys.modules["torch"]
-    if find_spec("triton") is None or torch.version.hip:
-        return False
-    try:
-        from . import kernels  # noqa: F401
-    except ImportError:
-        return False
-    return not torch.cuda.is_available() or torch.cuda.get_device_capability(index) >= (7, 5)
-
-
-def _tensor(x: Array) -> Any:
-    if is_torch_array(x):
-        return x.detach()
-    torch = sys.modules["torch"]
-    if arrays.dtype_name(x.dtype) == "bool":  # which DLPack has only in late versions
-        return torch.from_dlpack(x.view("uint8")).view(torch.bool)
-    return torch.from_dlpack(x)
-
-
-def _like(tensor: Any, probs: Array) -> Array:
-    if is_torch_array(probs):
-        return tensor
-    cupy, torch = sys.modules["cupy"], sys.modules["torch"]
-    if tensor.dtype == torch.bool:
-        return cupy.from_dlpack(tensor.view(torch.uint8)).view(bool)
-    return cupy.from_dlpack(tensor)
-
-
-def _current(tensor: Any) -> AbstractContextManager[Any]:
-    torch = sys.modules["torch"]
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """How pixels lie: `step` apart in lines of `width`, which are `line` apart."""
-
-    width: int
-    line: int
-    step: int
-
-    @property
-    def flat(self) -> bool:
-        return self.line == 0
-
-
-def _lines(tensor: Any) -> _Lines | None:
-    """Merge spatial axes into two at most, without a copy; None where there are more."""
-    merged: list[tuple[int, int]] = []
-    for size, stride in zip(tensor.shape[2:], tensor.stride()[2:], strict=True):
-        if size == 1:
-            continue
-        if merged and merged[-1][1] == size * stride:
-            merged[-1] = (merged[-1][0] * size, stride)
-        else:
-            merged.append((size, stride))
-    if len(merged) > 2:
-        return None
-    if len(merged) < 2:
-        size, stride = merged[0] if merged else (1, 1)
-        return _Lines(size, 0, stride)
-    return _Lines(merged[1][0], merged[0][1], merged[1][1]) if merged[0][1] else None
-
-
-# The steps
 
 
 @dataclass
@@ -270,7 +174,7 @@ class _Map:
     """A map of shape (batch, class, *spatial) on its way to labels, masks or thresholds."""
 
     probs: Any
-    lines: _Lines
+    lines: Lines
     valid: Any
     settings: Settings
     masks: bool | None

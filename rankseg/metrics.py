@@ -458,15 +458,19 @@ def _check_labels(
     return xp, labels
 
 
+def _has_values(labels: Array) -> bool:
+    """Say whether values can be looked at: not in lazy arrays, nor under ``jax.jit``."""
+    return kind_of(labels) not in ("lazy", "traced")
+
+
 def _as_integers(xp: ModuleType, labels: Array) -> Array:
     """Return whole numbers in floats, and unsigned integers of PyTorch, as integers that compare.
 
-    Values are not looked at in lazy arrays or under ``jax.jit``, where floats stay and are refused.
+    Floats whose values cannot be looked at stay, and are refused.
     """
     if dtype_name(labels.dtype) in ("uint16", "uint32") and is_torch_array(labels):
         return labels.to(xp.int64)
-    known = kind_of(labels) not in ("lazy", "traced")
-    if not xp.isdtype(labels.dtype, "real floating") or not known:
+    if not xp.isdtype(labels.dtype, "real floating") or not _has_values(labels):
         return labels
     whole = (labels == xp.round(labels)) & (xp.abs(labels) < 2.0**31)
     return xp.astype(labels, xp.int32) if bool(xp.all(whole)) else labels
@@ -476,15 +480,14 @@ def _looks_like_masks(xp: ModuleType, labels: Array, num_classes: int | None) ->
     """Say whether integers are masks (batch, class, *spatial) of 0 and 1, not label maps.
 
     Label maps of two classes may be of such a shape and of such values: masks are only those that
-    exclude each other, and few values are none. Values are not looked at in lazy arrays or under
-    ``jax.jit``.
+    exclude each other, and few values are none.
     """
     if num_classes is None or num_classes < 2 or xp.isdtype(labels.dtype, "bool"):
         return False
     shape = tuple(labels.shape)
     if len(shape) < 3 or shape[1] != num_classes or math.prod(shape) < _FEWEST:
         return False
-    if kind_of(labels) in ("lazy", "traced"):
+    if not _has_values(labels):
         return False
     low, high = int(xp.min(labels)), int(xp.max(labels))
     if low < 0 or high != 1:
@@ -520,7 +523,7 @@ def _check_values(
     """Check that label maps hold nothing but classes and `ignore_index`."""
     if num_classes is None or xp.isdtype(target.dtype, "bool"):
         return
-    if kind_of(target) in ("lazy", "traced") or math.prod(target.shape) == 0:
+    if not _has_values(target) or math.prod(target.shape) == 0:
         return
     if ignore_index is not None:
         void = _equals(xp, target, ignore_index)

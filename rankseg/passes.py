@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays
-from .arrays import Array, Binning, Slab
+from . import arrays, histograms
+from .arrays import Array, Slab
 from .chunks import Focus
 from .held import Held
+from .histograms import Binning
 from .maps import ProbabilityMap, RowIndex
 from .peaks import Peaks
 
@@ -73,7 +74,7 @@ class Group:
         """
         xp, ndim = self.source.xp, self.ndim
         parts = [
-            arrays.histogram(xp, x, ndim, binning, fine)
+            histograms.histogram(xp, x, ndim, binning, fine)
             for _, x in self.blocks(2.0 ** -(binning.octaves + 1))
         ]
         if not parts:

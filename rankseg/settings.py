@@ -215,11 +215,15 @@ def check_classes(settings: Settings, classes: int, has_valid: bool, largest: in
             "solver 'argmax' is not supported for one class; supported solvers: TR, pruned-TR"
         )
     for name in ("pruning_prob", "correlation"):
-        value = getattr(settings, name)
-        if isinstance(value, tuple) and len(value) != classes:
-            raise ValueError(f"{name} has {len(value)} values, but probs has {classes} classes")
+        check_length(name, getattr(settings, name), classes)
     if settings.output_mode == "multiclass":
         _check_void(settings, classes, has_valid, largest)
+
+
+def check_length(name: str, value: float | tuple[float, ...], classes: int) -> None:
+    """Check that there are as many values as classes, where there are several."""
+    if isinstance(value, tuple) and len(value) != classes:
+        raise ValueError(f"{name} has {len(value)} values, but probs has {classes} classes")
 
 
 def _check_void(settings: Settings, classes: int, has_valid: bool, largest: int) -> None:

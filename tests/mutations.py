@@ -1108,7 +1108,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rankseg/functional.py",
-        "if arrays.is_compiling():  # torch.compile reads no further: it takes the rest as one step",
+        "if arrays.is_compiling():  # torch.compile takes the rest as one step",
         "if False:",
         "tests/test_tracing.py -k graph_break",
     ),

@@ -13,7 +13,7 @@ from PIL import Image
 from rankseg import RankSEG, __version__
 from rankseg.activations import sigmoid, softmax
 from rankseg.calibration import Calibration
-from rankseg.cli import prediction
+from rankseg.cli import outputs
 from rankseg.cli.app import app
 from rankseg.cli.errors import with_flags
 from rankseg.config import Config
@@ -766,7 +766,7 @@ def test_a_full_disk_leaves_nothing(npy, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prediction, "write_npy", write_npy)
+    monkeypatch.setattr(outputs, "write_npy", write_npy)
     line = refuse("predict", npy, "-o", tmp_path / "out.npy")
     assert "No space left on device" in line
     assert only(tmp_path, "probs.npy")
@@ -868,7 +868,7 @@ def test_interruption_leaves_nothing(batch_npy, tmp_path, monkeypatch):
 
 
 def python(code, **kwargs):
-    root = Path(prediction.__file__).parents[2]
+    root = Path(outputs.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, *(["-c", code] if isinstance(code, str) else code)]
     return subprocess.Popen(

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 from test_assignment import soft_maps
 
-from rankseg import arrays, fused, thresholds
+from rankseg import arrays, fused, gpu, thresholds
 from rankseg.functional import rankseg
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +48,7 @@ def language_is_replaced_once(monkeypatch):
 def attempts(monkeypatch):
     """Send tensors down the fused path, and count reads of the map: flags of each."""
     monkeypatch.setattr(arrays, "to_numpy_view", lambda x: getattr(x, "detach", lambda: x)())
-    monkeypatch.setattr(fused, "_is_on_gpu", lambda probs: True)
+    monkeypatch.setattr(gpu, "is_on_gpu", lambda probs: True)
     seen, attempt = [], fused._Map.attempt
 
     def counted(self, *args):

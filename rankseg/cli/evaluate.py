@@ -59,6 +59,7 @@ from .options import (
     PruningOption,
     RefineOption,
     ScaleOption,
+    activation_of,
     numbers,
     one_of,
 )
@@ -172,7 +173,7 @@ def evaluate(
                     class_axis=class_axis,
                     group=group,
                     one_class=binary,
-                    activation=None if activation == NO_ACTIVATION else activation,
+                    activation=activation_of(activation),
                     label_map=label_map,
                     labels_order=labels_order,
                     reorient=reorient,

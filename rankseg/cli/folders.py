@@ -12,7 +12,7 @@ from ..evaluation.cases.files import ORDERS
 from ..io.labels import class_names
 from ..settings import Settings
 from .errors import CommandError
-from .options import FILES, SCORES_PANEL, one_of
+from .options import FILES, SCORES_PANEL, is_explicit, one_of
 
 ProbsFolder = Annotated[
     Path,
@@ -158,12 +158,6 @@ def mode_of(mode: str | None, cases: Cases) -> str:
     if cases.output_mode is not None:
         return cases.output_mode
     return "multilabel" if cases.has_one_class() else Settings.output_mode
-
-
-def is_explicit(context: typer.Context, name: str) -> bool:
-    """Return whether an option was written on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def doubts_void(context: typer.Context, cases: Cases) -> bool:

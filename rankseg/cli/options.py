@@ -176,11 +176,21 @@ def settings(context: typer.Context, config: Path | None, **options: Any) -> dic
         }
     for name in {**options, "correlation": None}:
         name = name.removeprefix("output_")  # --mode is output_mode
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if is_explicit(context, name):
             raise CommandError(f"--config has a value for --{name.replace('_', '-')} already")
     with library_errors():
         return Config.load(config).arguments
+
+
+def is_explicit(context: typer.Context, name: str) -> bool:
+    """Return whether an option was written on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def activation_of(name: str) -> str | None:
+    """Return the activation that --activation names, if any."""
+    return None if name == NO_ACTIVATION else name
 
 
 def numbers(text: str, option: str) -> Any:

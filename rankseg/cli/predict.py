@@ -32,14 +32,16 @@ from .options import (
     SmoothOption,
     SolverOption,
     VoidOption,
+    activation_of,
     correlated,
     number_of,
     numbers,
     one_of,
     settings,
 )
+from .outputs import predict_file
 from .paths import WRITABLE, check_output, is_folder, plan
-from .prediction import Options, predict_file
+from .prediction import Options
 from .screen import new_progress, print_notes, report_failures
 
 
@@ -149,7 +151,7 @@ def predict(
         mode_said = found["output_mode"] is not None
         options = Options(
             found if mode_said else found | {"output_mode": Settings.output_mode},
-            None if activation == NO_ACTIVATION else activation,
+            activation_of(activation),
             batched,
             class_axis,
             scale,

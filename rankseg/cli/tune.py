@@ -46,6 +46,7 @@ from .options import (
     ProbsKeyOption,
     ScaleOption,
     ScoreOption,
+    activation_of,
     one_of,
 )
 from .paths import check_output
@@ -138,7 +139,7 @@ def tune(
                 class_axis=class_axis,
                 group=group,
                 one_class=binary,
-                activation=None if activation == NO_ACTIVATION else activation,
+                activation=activation_of(activation),
                 label_map=label_map,
                 labels_order=labels_order,
                 reorient=reorient,

@@ -139,8 +139,7 @@ class Average:
         selected : bool array, shape (class,)
             Classes that count at all.
         """
-        over = intersection * (2.0 if metric == "dice" else 1.0)
-        under = union + (intersection if metric == "dice" else 0.0)
+        over, under = _ratio_of(metric, intersection, union)
         one = self.empty == "one"
         if self.name == "dataset":
             counts = present if presence == "label" else np.ones_like(present) if one else under > 0
@@ -187,11 +186,16 @@ def as_scores(parts: Parts) -> np.ndarray:
     return mean_of(ratio) + len(over) * shares.sum(axis=-1) / number
 
 
-def scores_of_case(
-    metric: str, intersection: np.ndarray, union: np.ndarray, empty: str = "nan"
-) -> np.ndarray:
-    """Return the scores of classes; NaN, or 1 for the `empty` "one", where they are nowhere."""
-    under = union + intersection if metric == "dice" else union
-    over = 2.0 * intersection if metric == "dice" else intersection
-    nowhere = 1.0 if empty == "one" else np.nan
-    return np.where(under > 0, over / np.maximum(under, 1), nowhere)
+def scores_of_case(metric: str, intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Return the scores of classes; NaN where they are in neither label nor prediction."""
+    over, under = _ratio_of(metric, intersection, union)
+    return np.where(under > 0, over / np.maximum(under, 1), np.nan)
+
+
+def _ratio_of(
+    metric: str, intersection: np.ndarray, union: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numerator and the denominator of Dice or IoU."""
+    over = intersection * (2.0 if metric == "dice" else 1.0)
+    under = union + (intersection if metric == "dice" else 0.0)
+    return over, under

@@ -89,13 +89,18 @@ def write_png(path: Path, labels: np.ndarray, colours: np.ndarray) -> None:
     image.save(path, format="PNG")
 
 
+def without_bool(labels: np.ndarray) -> np.ndarray:
+    """Return masks as integers of 8 bits, for formats that have no bool."""
+    return labels.astype(np.uint8) if labels.dtype == bool else labels
+
+
 def write_nifti(path: Path, labels: np.ndarray, source: Path) -> None:
     """Write labels as compressed NIfTI with the affine and the header of another such file."""
     with optional_imports():
         import nibabel
 
     like: Any = nibabel.load(source)
-    labels = labels.astype(np.uint8) if labels.dtype == bool else labels  # NIfTI has no bool
+    labels = without_bool(labels)
     image = type(like)(labels, like.affine, like.header, dtype=labels.dtype)
     image.header["cal_min"] = image.header["cal_max"] = 0  # the range of shades in a viewer
     image.header.set_intent("none")  # that of vectors, say, which labels are not
@@ -132,7 +137,7 @@ def write_tiff(path: Path, labels: np.ndarray, source: Path | None) -> None:
                 tag = found.tags.get(code)
                 if tag is not None:
                     tags.append((tag.code, tag.dtype, tag.count, tag.value, True))
-    labels = labels.astype(np.uint8) if labels.dtype == bool else labels
+    labels = without_bool(labels)
     tifffile.imwrite(
         path,
         labels,
@@ -148,7 +153,7 @@ def _write_itk(path: Path, suffix: str, labels: np.ndarray, source: Path, class_
         import SimpleITK
 
     like: Any = SimpleITK.ReadImage(str(source))
-    labels = labels.astype(np.uint8) if labels.dtype == bool else labels
+    labels = without_bool(labels)
     axes = like.GetDimension()
     kept = list(range(axes))
     if labels.ndim < axes:  # classes had an axis of the image; ITK counts from the last

@@ -50,9 +50,7 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
     eligible = eligible_classes(rows, solution.active)
     threshold, eligible, mass = arrays.bring(p, solution.threshold, eligible, solution.mass)
     mask = p > source.broadcast(threshold)
-    # Small numbers are read and written faster, but ONNX cannot sum them.
-    integer = xp.uint8 if rows.reads != "never" and source.classes < 256 else xp.int32
-    votes = xp.sum(xp.astype(mask, integer), axis=1, keepdims=True, dtype=integer)
+    votes = count_votes(rows, mask)
     alone = mask & (votes == 1)
     size, overlap = arrays.count(xp, alone, ndim), arrays.total(xp, p, ndim, alone)
     del alone
@@ -65,6 +63,19 @@ def labels(rows: Rows, solution: Solution, objective: Objective, void_index: int
         increment = arrays.bring(p, *increment)
     mask = mask | ((source.broadcast(eligible) > 0) & (votes == 0))
     winner = compete(xp, p, mask, [source.broadcast(part) for part in increment])
+    return with_void(xp, winner, votes, void_index)
+
+
+def count_votes(rows: Rows, mask: Array) -> Array:
+    """Return how many classes selected each pixel: (batch, 1, *spatial)."""
+    xp = rows.source.xp
+    # Small numbers are read and written faster, but ONNX cannot sum them.
+    integer = xp.uint8 if rows.reads != "never" and rows.source.classes < 256 else xp.int32
+    return xp.sum(xp.astype(mask, integer), axis=1, keepdims=True, dtype=integer)
+
+
+def with_void(xp: Namespace, winner: Array, votes: Array, void_index: int | None) -> Array:
+    """Return labels with `void_index`, if it is not None, where no class selected the pixel."""
     if void_index is None:
         return winner
     void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
@@ -127,7 +138,7 @@ def _labels_in_a_trace(
     increment = increments(rows, solution, objective, size, overlap)
     eligible = eligible_classes(rows, solution.active)
     winner = _compete_in_turn(rows, solution.threshold, votes[:, 0, ...] == 0, eligible, increment)
-    return winner if void_index is None else xp.where(votes[:, 0, ...] == 0, void_index, winner)
+    return with_void(xp, winner, votes, void_index)
 
 
 @labels.register

@@ -4,7 +4,8 @@ The masks settle most pixels, and only the others are computed on: slab by slab 
 several small samples together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from ..objectives import Objective
 from ..rows import BlockRows
 from .assignment import compete, eligible_classes, increments, labels
 from .rma import Solution
+
+Competition: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Which class of a slab wins each of some pixels in conflict: of their indices into the slab,
+their probabilities, and the classes that are allowed, both of (class, pixel).
+"""
 
 
 @labels.register
@@ -31,7 +37,7 @@ def _labels_in_blocks(
     increment = increments(rows, solution, objective, size, overlap)
     result = np.empty((source.batch, *source.spatial), dtype=np.int64)
     for block in blocks:
-        block.write(result, increment, void_index)
+        block.write(result, block.competition(increment), void_index)
     return result
 
 
@@ -45,9 +51,16 @@ def _blocks(
             yield LabelGroup(rows, samples, eligible, threshold, ())
         return
     for b in range(batch):
-        limit = max(2**13, 2**21 // int(np.count_nonzero(eligible[b])))
-        for slab in arrays.slabs(rows.source.spatial, limit):
-            yield LabelSlab(rows, slice(b, b + 1), eligible, threshold, slab)
+        yield from slabs_of_sample(rows, b, eligible, threshold)
+
+
+def slabs_of_sample(
+    rows: BlockRows, b: int, eligible: np.ndarray, threshold: np.ndarray
+) -> "Iterator[LabelSlab]":
+    """Cut a sample into slabs whose eligible classes are worked on in cache."""
+    limit = max(2**13, 2**21 // int(np.count_nonzero(eligible[b])))
+    for slab in arrays.slabs(rows.source.spatial, limit):
+        yield LabelSlab(rows, slice(b, b + 1), eligible, threshold, slab)
 
 
 class LabelSlab:
@@ -120,22 +133,27 @@ class LabelSlab:
         """Return what meets (class, pixel) of values of shape (sample, class)."""
         return values.T
 
-    def write(
-        self, result: np.ndarray, increment: list[np.ndarray], void_index: int | None
-    ) -> None:
+    def competition(self, increment: list[np.ndarray]) -> Competition:
+        """Return how pixels are won by increments, (batch, class)."""
+        increment = [
+            part[self.samples, self.classes].astype(self.source.dtype) for part in increment
+        ]
+
+        def winners(pixels: np.ndarray, p: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+            meeting = [self._of_pixels(part, pixels)[None] for part in increment]
+            return np.asarray(compete(np, p[None], allowed[None], meeting)[0])
+
+        return winners
+
+    def write(self, result: np.ndarray, winners: Competition, void_index: int | None) -> None:
         """Write the labels of this slab."""
         labels = result[self.samples][(slice(None), *self.slab)]
         labels[...] = self.chosen
         flat = labels.reshape(-1)  # a view: slabs are contiguous
-        increment = [
-            part[self.samples, self.classes].astype(self.source.dtype) for part in increment
-        ]
         for pixels, p, selected in self.conflicting():
             eligible = self._of_pixels(self.eligible, pixels)
             allowed = selected | (eligible & ~selected.any(axis=0))
-            meeting = [self._of_pixels(part, pixels)[None] for part in increment]
-            winner = compete(np, p[None], allowed[None], meeting)
-            flat[pixels] = np.take(self.classes, winner[0])
+            flat[pixels] = np.take(self.classes, winners(pixels, p, allowed))
         if void_index is not None:
             labels[self.votes == 0] = void_index
 

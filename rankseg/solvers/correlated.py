@@ -23,8 +23,9 @@ from functools import lru_cache
 import numpy as np
 
 from .. import arrays, factor
-from ..arrays import Array, Binning
+from ..arrays import Array
 from ..factor import BINS
+from ..histograms import Binning
 from ..objectives import Objective
 from ..passes import Group
 from ..rows import Rows

@@ -5,29 +5,29 @@ each other. So the class wins whose own objective grows most in the mean over it
 mean is not linear in p: it comes from a table over the bins of p, one for each row.
 """
 
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import numpy as np
 
-from .. import arrays, factor
+from .. import factor, histograms
 from ..arrays import Array, device
 from ..maps import ProbabilityMap
 from ..objectives import Objective, ratio
 from ..rows import BlockRows, Rows
 from . import correlated_traced
-from .assignment import eligible_classes
-from .block_labels import LabelSlab
+from .assignment import count_votes, eligible_classes, with_void
+from .block_labels import LabelSlab, slabs_of_sample
 from .correlated import CorrelatedSolution, read_histogram
 from .correlated_traced import TracedSolution
 
-Row = tuple[np.ndarray, np.ndarray]
+SomeRows = tuple[np.ndarray, np.ndarray]
 """Samples and classes of some rows: two integer arrays of one length."""
 
 
 def growth(
     solution: CorrelatedSolution,
     objective: Objective,
-    rows: Row,
+    rows: SomeRows,
     size: np.ndarray,
     overlap: list[np.ndarray],
     bins: np.ndarray | slice = slice(None),
@@ -60,7 +60,7 @@ def growth(
 def _increments(
     solution: CorrelatedSolution,
     objective: Objective,
-    rows: Row,
+    rows: SomeRows,
     size: np.ndarray,
     overlap: list[np.ndarray],
     which: np.ndarray,
@@ -71,7 +71,7 @@ def _increments(
 
 
 def _sums_at_nodes(
-    solution: CorrelatedSolution, rows: Row, counts: Array, sums: Array
+    solution: CorrelatedSolution, rows: SomeRows, counts: Array, sums: Array
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return how many pixels a histogram of (row, bin) has, and their sums at the nodes."""
     used = np.flatnonzero(counts.any(axis=0))
@@ -109,7 +109,7 @@ def _labels_at_once(
     xp = source.xp
     p = source.read(...)
     mask = p > source.broadcast(solution.threshold[samples, ...])
-    votes = xp.sum(xp.astype(mask, xp.int32), axis=1, keepdims=True, dtype=xp.int32)
+    votes = count_votes(rows, mask)
     alone = mask & (votes == 1)
     zero = xp.zeros((), dtype=p.dtype, device=device(p))
     inside = xp.where(alone, p, zero)
@@ -118,14 +118,12 @@ def _labels_at_once(
         table = correlated_traced.growth(rows, solution, objective, inside)
     else:
         table = _tables(solution, objective, source, samples, np.asarray(eligible), inside)
-    index, _ = arrays.bins_of(xp, p, factor.BINNING)
-    gain = arrays.look_up(xp, table, index, source.dtype)
-    chosen = source.broadcast(eligible) > 0
-    winner = xp.argmax(_allowed(xp, gain, mask, chosen & (votes == 0)), axis=1)
-    if void_index is None:
-        return winner
-    void = xp.asarray(void_index, dtype=winner.dtype, device=device(winner))
-    return xp.where(votes[:, 0, ...] == 0, void, winner)
+    index, _ = histograms.bins_of(xp, p, factor.BINNING)
+    gain = histograms.look_up(xp, table, index, source.dtype)
+    allowed = mask | ((source.broadcast(eligible) > 0) & (votes == 0))
+    nothing = xp.asarray(-float("inf"), dtype=gain.dtype, device=device(gain))
+    winner = xp.argmax(xp.where(allowed, gain, nothing), axis=1)
+    return with_void(xp, winner, votes, void_index)
 
 
 def _tables(
@@ -137,7 +135,7 @@ def _tables(
     inside: Array,
 ) -> np.ndarray:
     """Return `growth` of every row, given the probabilities that a class alone has."""
-    found = arrays.histogram(source.xp, inside, len(source.spatial), solution.binning, True)
+    found = histograms.histogram(source.xp, inside, len(source.spatial), solution.binning, True)
     counts, sums = read_histogram(found, solution.binning)
     table = np.zeros((*eligible.shape, factor.BINS))
     here = np.nonzero(eligible)
@@ -147,16 +145,10 @@ def _tables(
     return table
 
 
-def _allowed(xp: arrays.Namespace, gain: Array, mask: Array, open_: Array) -> Array:
-    nothing = xp.asarray(-float("inf"), dtype=gain.dtype, device=device(gain))
-    return xp.where(mask | open_, gain, nothing)
-
-
 @labels.register
 def _labels_in_blocks(
     rows: BlockRows, solution: CorrelatedSolution, objective: Objective, void_index: int | None
 ) -> np.ndarray:
-    # The same, slab by slab: the masks settle most pixels, and only the others are looked up.
     source = rows.source
     result = np.empty((source.batch, *source.spatial), dtype=np.int64)
     together = rows.block // (source.pixels * source.classes)
@@ -168,37 +160,40 @@ def _labels_in_blocks(
             result[samples] = found
         return result
     eligible = eligible_classes(rows, solution.active)
-    for b, chosen in enumerate(eligible):
-        classes = np.flatnonzero(chosen).tolist()
-        slabs = [
-            LabelSlab(rows, slice(b, b + 1), eligible, solution.threshold, slab)
-            for slab in arrays.slabs(source.spatial, max(2**13, 2**21 // len(classes)))
-        ]
-        shared, used = np.zeros((2, len(classes), factor.BINS)), np.zeros(factor.BINS, bool)
+    for b in range(source.batch):
+        slabs = list(slabs_of_sample(rows, b, eligible, solution.threshold))
+        table = _table_of_sample(solution, objective, b, slabs)
         for slab in slabs:
-            slab.count()
-            for _, p, selected in slab.conflicting():
-                inside = np.where(selected, p, p.dtype.type(0))
-                found = arrays.histogram(np, inside, 1, solution.binning, True)
-                shared += read_histogram(found, solution.binning)
-                used[arrays.bins_of(np, p, factor.BINNING)[0]] = True
-        these = (np.full(len(classes), b), np.array(classes))
-        shared_size, overlap = _sums_at_nodes(solution, these, *shared)
-        size = solution.size[these] - shared_size
-        for i, c in enumerate(classes):
-            overlap[i] = np.maximum(solution.inside[b, c] - overlap[i], 0) * (size[i] > 0)
-        bins = np.flatnonzero(used)
-        table = np.full((len(classes), factor.BINS), -np.inf)
-        table[:, bins] = growth(solution, objective, these, size, overlap, bins)
-        for slab in slabs:
-            part = result[b : b + 1][(slice(None), *slab.slab)]
-            part[...] = slab.chosen
-            flat = part.reshape(-1)
-            for pixels, p, selected in slab.conflicting():
-                index = arrays.bins_of(np, p, factor.BINNING)[0]
-                gain = np.take_along_axis(table, index, axis=1)
-                winner = np.argmax(_allowed(np, gain, selected, ~selected.any(axis=0)), axis=0)
-                flat[pixels] = np.take(classes, winner)
-            if void_index is not None:
-                part[slab.votes == 0] = void_index
+            slab.write(result, partial(_winners, table), void_index)
     return result
+
+
+def _winners(
+    table: np.ndarray, pixels: np.ndarray, p: np.ndarray, allowed: np.ndarray
+) -> np.ndarray:
+    gain = np.take_along_axis(table, factor.bin_of(p), axis=1)
+    return np.argmax(np.where(allowed, gain, -np.inf), axis=0)
+
+
+def _table_of_sample(
+    solution: CorrelatedSolution, objective: Objective, b: int, slabs: list[LabelSlab]
+) -> np.ndarray:
+    """Return `growth` of the classes of a sample, (class, bin), where pixels are in conflict."""
+    classes = slabs[0].classes
+    shared, used = np.zeros((2, len(classes), factor.BINS)), np.zeros(factor.BINS, bool)
+    for slab in slabs:
+        slab.count()
+        for _, p, selected in slab.conflicting():
+            inside = np.where(selected, p, p.dtype.type(0))
+            found = histograms.histogram(np, inside, 1, solution.binning, True)
+            shared += read_histogram(found, solution.binning)
+            used[factor.bin_of(p)] = True
+    these = (np.full(len(classes), b), np.array(classes))
+    shared_size, overlap = _sums_at_nodes(solution, these, *shared)
+    size = solution.size[these] - shared_size
+    for i, c in enumerate(classes):
+        overlap[i] = np.maximum(solution.inside[b, c] - overlap[i], 0) * (size[i] > 0)
+    bins = np.flatnonzero(used)
+    table = np.full((len(classes), factor.BINS), -np.inf)
+    table[:, bins] = growth(solution, objective, these, size, overlap, bins)
+    return table

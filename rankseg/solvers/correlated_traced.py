@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, factor
+from .. import arrays, factor, histograms
 from ..arrays import Array, Namespace, device
 from ..factor import BINS
 from ..objectives import Objective, ratio
-from ..passes import Group
 from ..rows import Rows
 from .rma import Solution
 
@@ -61,13 +60,10 @@ class _Tables:
         return iter(self.pieces)
 
 
-def _counts(rows: Rows, x: Array | None = None) -> Array:
+def _counts(rows: Rows, x: Array) -> Array:
     """Return histograms without the first bin, in the dtype of the tables, from p = 1 down."""
-    xp, source = rows.source.xp, rows.source
-    if x is None:
-        counts, _ = Group(source, ...).histogram(factor.BINNING, False)
-    else:
-        counts, _ = arrays.histogram(xp, x, len(source.spatial), factor.BINNING, False)
+    xp = rows.source.xp
+    counts, _ = histograms.histogram(xp, x, len(rows.source.spatial), factor.BINNING)
     counts = xp.flip(xp.astype(counts, arrays.state_dtype(xp, counts)), axis=-1)
     within = np.ones(BINS)
     within[-1] = 0.0
@@ -80,7 +76,7 @@ def solve(
     """Find the best threshold of every row whose largest probability exceeds `pruning_prob`."""
     xp, source, summary = rows.source.xp, rows.source, rows.summary
     active = summary.high > pruning_prob
-    counts = _counts(rows)
+    counts = _counts(rows, source.read(...))
     tables = _Tables(xp, counts, rho)
     size = xp.cumulative_sum(counts, axis=-1)[..., None]
     score, empty = 0 * size[..., 0], 0 * size[..., :1, 0]
