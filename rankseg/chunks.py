@@ -72,7 +72,8 @@ def _census_of(chunk: np.ndarray) -> np.ndarray:
             found[2] += arrays.total(np, x, ndim)
             single = x.astype(np.float32, copy=False)
             with np.errstate(invalid="ignore"):  # NaN is looked for in the extremes
-                found[3:] += histograms.histogram(np, single, ndim, BINNING)[0]
+                xp = arrays.numpy_namespace()
+                found[3:] += histograms.histogram(xp, single, ndim, BINNING)[0]
     return result.reshape(*chunk.shape[:2], *[1] * ndim, -1)
 
 

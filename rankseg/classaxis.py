@@ -99,7 +99,7 @@ def _sums(probs: np.ndarray, axis: int, valid: np.ndarray | None) -> np.ndarray:
     values = lines[places]
     if valid is not None:
         values = values[valid[places]]
-    sums: np.ndarray = arrays.widen(np, values).sum(axis=-1)
+    sums: np.ndarray = arrays.widen(arrays.numpy_namespace(), values).sum(axis=-1)
     return sums[sums != 0]
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import histograms
+from . import arrays, histograms
 
 LARGEST = 0.95
 """Largest correlation below 1: at 0.99 even 64 nodes are too far apart."""
@@ -171,7 +171,7 @@ def _levels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def bin_of(p: np.ndarray) -> np.ndarray:
     """Return the bin of each float32 or float64 value in [0, 1], as integers."""
-    return histograms.bins_of(np, p, BINNING)[0]
+    return histograms.bins_of(arrays.numpy_namespace(), p, BINNING)[0]
 
 
 def fraction_of(p: np.ndarray, b: np.ndarray) -> np.ndarray:

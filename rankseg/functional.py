@@ -140,25 +140,15 @@ def rankseg(
     >>> rankseg(probs, metric="dice")
     array([[1, 1, 1, 0]])
     """
-    segment = segment_of_settings
     if arrays.is_compiling():  # torch.compile takes the rest as one step
-        from .integration.compiled import segment_in_graph as segment
-    return segment(
-        probs,
-        (metric, smooth, output_mode, solver, pruning_prob, solver_params),
-        class_axis,
-        valid,
-    )
+        from .integration.compiled import segment_in_graph
+
+        given = (metric, smooth, output_mode, solver, pruning_prob, solver_params)
+        return segment_in_graph(probs, given, class_axis, valid)
+    settings = check_settings(metric, smooth, output_mode, solver, pruning_prob, solver_params)
+    return predict(probs, settings, class_axis, valid)
 
 
-def segment_of_settings(
-    probs: Array, settings: tuple[Any, ...], class_axis: int, valid: Array | None
-) -> Array:
-    """Return the segmentation for settings that are yet to be checked."""
-    return predict(probs, check_settings(*settings), class_axis, valid)
-
-
-@arrays.on_its_device
 def predict(
     probs: Array,
     settings: Settings,

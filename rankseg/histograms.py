@@ -61,7 +61,8 @@ def bins_of(
 def _bins_of_chunks(x: Array, binning: Binning, fine: bool) -> tuple[Array, Array | None]:
     def of(part: int) -> Array:
         def work(block: np.ndarray) -> np.ndarray:
-            return np.asarray(bins_of(np, block, binning, fine)[part], np.int64)
+            found = bins_of(arrays.numpy_namespace(), block, binning, fine)
+            return np.asarray(found[part], np.int64)
 
         return x.map_blocks(work, dtype=np.int64)
 
@@ -110,7 +111,7 @@ def _histogram_of_chunks(
     x: Array, ndim: int, binning: Binning, fine: bool
 ) -> tuple[Array, Array | None]:
     def of(block: np.ndarray, part: int) -> np.ndarray:
-        result = histogram(np, block, ndim, binning, fine)[part]
+        result = histogram(arrays.numpy_namespace(), block, ndim, binning, fine)[part]
         assert result is not None
         lead = block.shape[: block.ndim - ndim]
         return result.reshape(*lead, *[1] * ndim, binning.bins).astype(np.int64)

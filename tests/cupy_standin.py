@@ -210,7 +210,8 @@ def _as_in_numpy(name: str) -> Callable[..., Any]:
 
 
 PLAIN = """bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
-complex128 integer intp dtype finfo iinfo issubdtype isdtype inf nan newaxis pi e"""
+complex128 intp dtype finfo iinfo issubdtype isdtype inf nan newaxis pi e
+floating integer signedinteger unsignedinteger complexfloating inexact number generic"""
 UFUNCS = """add subtract multiply divide true_divide floor_divide remainder power negative
 positive absolute sign exp expm1 log log2 log10 log1p sqrt square sin cos tan arcsin arccos arctan
 arctan2 sinh cosh tanh arcsinh arccosh arctanh logaddexp maximum minimum greater greater_equal

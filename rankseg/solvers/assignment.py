@@ -170,7 +170,8 @@ def _label_pixels(
     mask = p > threshold
     free = ~mask.any(axis=0)
     mask |= (eligible > 0) & free
-    winner = compete(np, p[None], mask[None], [part[None] for part in increment])[0]
+    meeting = [part[None] for part in increment]
+    winner = compete(arrays.numpy_namespace(), p[None], mask[None], meeting)[0]
     return winner if void_index is None else np.where(free, void_index, winner)
 
 

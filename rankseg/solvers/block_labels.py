@@ -141,7 +141,7 @@ class LabelSlab:
 
         def winners(pixels: np.ndarray, p: np.ndarray, allowed: np.ndarray) -> np.ndarray:
             meeting = [self._of_pixels(part, pixels)[None] for part in increment]
-            return np.asarray(compete(np, p[None], allowed[None], meeting)[0])
+            return np.asarray(compete(arrays.numpy_namespace(), p[None], allowed[None], meeting)[0])
 
         return winners
 

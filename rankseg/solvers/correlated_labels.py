@@ -9,7 +9,7 @@ from functools import partial, singledispatch
 
 import numpy as np
 
-from .. import factor, histograms
+from .. import arrays, factor, histograms
 from ..arrays import Array, device
 from ..maps import ProbabilityMap
 from ..objectives import Objective, ratio
@@ -185,7 +185,8 @@ def _table_of_sample(
         slab.count()
         for _, p, selected in slab.conflicting():
             inside = np.where(selected, p, p.dtype.type(0))
-            found = histograms.histogram(np, inside, 1, solution.binning, True)
+            xp = arrays.numpy_namespace()
+            found = histograms.histogram(xp, inside, 1, solution.binning, True)
             shared += read_histogram(found, solution.binning)
             used[factor.bin_of(p)] = True
     these = (np.full(len(classes), b), np.array(classes))

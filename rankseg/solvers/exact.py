@@ -170,7 +170,7 @@ def dice_scores(
         u, weight = generating.nodes(mass + candidates.sizes[first] + smooth + 1, _beta(smooth))
         added = counts[: last - 1] * values[: last - 1] / (1 - values[: last - 1] * u)
         ratios = inside.ratio_sum(u) + np.cumsum(np.vstack([0 * u, added]), axis=0)[first:]
-        exponent = (sizes[first:last] + ceil(smooth) - 1) * np.log1p(-u)
+        exponent = (sizes[first:last] + float(ceil(smooth)) - 1) * np.log1p(-u)
         integrand = np.exp(exponent + everything.log_product(u)) * (2 * (1 - u) * ratios + smooth)
         scores[first:last] = np.sum(integrand * weight, axis=1)
     return scores
@@ -185,7 +185,7 @@ def iou_scores(candidates: Candidates, smooth: float, mass: float, outside: Pixe
         u, weight = generating.nodes(scales[first], _beta(smooth))
         left_out = counts[first:, None] * np.log1p(-values[first:, None] * u)
         left_out = np.cumsum(np.vstack([left_out, outside.log_product(u)])[::-1], axis=0)[::-1]
-        exponent = (sizes[first:last, None] + ceil(smooth) - 1) * np.log1p(-u)
+        exponent = (sizes[first:last, None] + float(ceil(smooth)) - 1) * np.log1p(-u)
         integrals = np.sum(np.exp(exponent + left_out[: last - first]) * weight, axis=1)
         scores[first:last] = (candidates.overlaps[first:last] + smooth) * integrals
     return scores
@@ -196,7 +196,7 @@ def empty_score(smooth: float, mass: float, everything: Pixels) -> float:
     if smooth == 0:
         return 0.0
     u, weight = generating.nodes(mass + smooth + 1, _beta(smooth))
-    integrand = np.exp((ceil(smooth) - 1) * np.log1p(-u) + everything.log_product(u))
+    integrand = np.exp((float(ceil(smooth)) - 1) * np.log1p(-u) + everything.log_product(u))
     return float(smooth * np.sum(integrand * weight))
 
 
