@@ -149,6 +149,7 @@ def rankseg(
     return predict(probs, settings, class_axis, valid)
 
 
+@arrays.on_its_device
 def predict(
     probs: Array,
     settings: Settings,

@@ -13,9 +13,11 @@ with optional_imports():
     import torch
 
 
-@torch.compiler.allow_in_graph
-def segment_in_graph(
+def _segment(
     probs: torch.Tensor, settings: tuple[Any, ...], class_axis: int, valid: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the segmentation; of a symbolic tensor when a graph is made."""
     return predict(probs, check_settings(*settings), class_axis, valid)
+
+
+segment_in_graph = torch.compiler.allow_in_graph(_segment)
