@@ -282,10 +282,13 @@ def _settings(
         return found
     if found["solver"] not in SOLVERS:
         raise CommandError(f"{config}: solver {found['solver']}; a model has {', '.join(SOLVERS)}")
-    if found.pop("refine", 0):
-        raise CommandError(f"{config}: a model cannot have refine")
-    if np.any(found.pop("correlation", 0)):
-        raise CommandError(f"{config}: a model cannot have a correlation")
+    for name in ("refine", "correlation"):
+        value = found.pop(name, 0)
+        if np.any(value):
+            raise CommandError(
+                f"{config}: {name} must be 0 for a model, found {value}; rankseg tune "
+                "--correlation 0 chooses settings that a model can have"
+            )
     found.pop("safe_screening", None)
     return found
 

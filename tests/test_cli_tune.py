@@ -18,6 +18,31 @@ def data(tmp_path):
     return write_cases(tmp_path / "data", 6)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [0, 0.5, 0.85, 1]),
+        (["--correlation", "0"], [0]),
+        (["--correlation", "0,0.9"], [0, 0.9]),
+    ],
+)
+def test_correlations_that_are_tried(data, tmp_path, monkeypatch, options, expected):
+    passed = []
+
+    def watched(*args, correlations, **settings):
+        passed.append(correlations)
+        return tune(*args, correlations=[0], calibrations=["none"], metric=settings["metric"])
+
+    monkeypatch.setattr("rankseg.cli.tune.run", watched)
+    succeed("tune", data, data, "-o", tmp_path / "found.toml", *options)
+    assert passed == [expected]
+
+
+def test_a_correlation_that_cannot_be(data, tmp_path):
+    refused = refuse("tune", data, data, "-o", tmp_path / "no.toml", "--correlation", "0.97")
+    assert "[0, 0.95] or 1" in refused and "0.97" in refused
+
+
 @pytest.mark.parametrize("suffix", [".toml", ".json"])
 def test_it_writes_what_tune_returns(data, tmp_path, suffix):
     path = tmp_path / f"settings{suffix}"

@@ -325,7 +325,8 @@ def test_settings_from_a_file(softmax, tmp_path):
     [
         ({}, ["--metric", "iou"], "--config has a value for --metric already"),
         ({"solver": "exact"}, [], "solver exact; a model has RMA, argmax"),
-        ({"solver_params": {"refine": 2}}, [], "a model cannot have refine"),
+        ({"solver_params": {"refine": 2}}, [], "refine must be 0 for a model, found 2"),
+        ({"solver_params": {"correlation": 0.5}}, [], "rankseg tune --correlation 0 chooses"),
     ],
 )
 def test_settings_from_a_file_that_a_model_cannot_have(softmax, tmp_path, settings, options, words):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, get_args
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -11,7 +12,7 @@ from ..config import SUFFIXES
 from ..evaluation import Cases, Outcome, Tuning
 from ..evaluation import tune as run
 from ..evaluation.averages import AVERAGES
-from ..evaluation.tuning.candidates import CALIBRATIONS, TARGETS
+from ..evaluation.tuning.candidates import CALIBRATIONS, CORRELATIONS, TARGETS
 from ..settings import Settings, Solver
 from .errors import library_errors, one_line_errors
 from .folders import (
@@ -47,10 +48,13 @@ from .options import (
     ScaleOption,
     ScoreOption,
     activation_of,
+    numbers,
     one_of,
 )
 from .paths import check_output
 from .screen import case_progress, new_table, print_notes, report_problems
+
+_CORRELATIONS = ",".join(f"{rho:g}" for rho in CORRELATIONS)
 
 
 def tune(
@@ -99,6 +103,15 @@ def tune(
             rich_help_panel=SEGMENTATION,
         ),
     ] = None,
+    correlation: Annotated[
+        str,
+        typer.Option(
+            metavar="R[,R...]",
+            help="Correlations of pixels to try, beside 0: 0 alone for a file that is to go into a "
+            "model.",
+            rich_help_panel=SEGMENTATION,
+        ),
+    ] = _CORRELATIONS,
     group: Group = None,
     folds: Annotated[
         int, typer.Option(min=2, help="Parts of the cross-validation, in the order of names.")
@@ -153,6 +166,7 @@ def tune(
                     presence=presence,
                     solvers=solver or ["RMA"],
                     calibrations=[*(calibration or CALIBRATIONS)],
+                    correlations=np.atleast_1d(numbers(correlation, "--correlation")).tolist(),
                     output_mode=mode_of(mode, cases),
                     void_index=void_index,
                     folds=folds,
