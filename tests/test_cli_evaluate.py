@@ -238,7 +238,7 @@ def test_a_pattern_that_no_file_has_is_named(data):
 
 def test_a_pruning_probability_for_each_class(data, tmp_path):
     succeed(data, data, "--pruning-prob", "0.5,0.9,0.3", "--json", tmp_path / "r.json")
-    assert "pruning_prob has 2 values" in refuse(data, data, "--pruning-prob", "0.5,0.9")
+    assert "--pruning-prob has 2 values" in refuse(data, data, "--pruning-prob", "0.5,0.9")
 
 
 def test_the_mean_and_its_classes_are_options(data, tmp_path):

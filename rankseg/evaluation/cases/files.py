@@ -155,6 +155,11 @@ class Cases:
         self._order = None if labels_order is None else choice("labels_order", labels_order, ORDERS)
         self._reorient = reorient
         self._patterns = probs_pattern, labels_pattern
+        for argument, pattern in zip(
+            ("probs_pattern", "labels_pattern"), self._patterns, strict=True
+        ):
+            if pattern.count("{}") != 1:
+                raise ValueError(f"{argument} must have {{}} for the name once, found {pattern!r}")
         self.problems: dict[str, str] = {}
         self.notes: set[str] = set()
         probs_path, labels_path = Path(probs_folder).resolve(), Path(labels_folder).resolve()
@@ -414,8 +419,6 @@ class Cases:
             if folder.is_file():
                 raise NotADirectoryError(f"{folder}: is a file, not a folder of files")
             raise NotADirectoryError(f"{folder}: no such folder")
-        if pattern.count("{}") != 1:
-            raise ValueError(f"{argument} must have {{}} for the name once, found {pattern!r}")
         expression = re.compile(
             re.escape(pattern)
             .replace(re.escape("{}"), "([^/]+)")
